@@ -1,0 +1,115 @@
+"""Settings of the commands: default < TOML file < flag, resolved in one place."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from datagen.errors import InputError
+
+SECTIONS = (
+    "datagen.phantom",
+    "datagen.build",
+    "metricnet.train",
+    "metricnet.evaluate",
+    "segnet.train",
+    "segnet.predict",
+    "segnet.evaluate",
+)
+
+
+class Settings(BaseModel):
+    """What one command can be told; every field is a flag and a key of its TOML section."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what must be known to repeat the result, as JSON values."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def not_recorded(default: Any, description: str, **limits: Any) -> Any:
+    """Declare a setting that changes how a command runs, never what it computes."""
+    return Field(default, description=description, exclude=True, **limits)
+
+
+def resolve(
+    model: type[AnySettings], section: str, config: str | None, flags: Mapping[str, object]
+) -> AnySettings:
+    """Merge the flags over the section of the recipe; InputError names a wrong key or value."""
+    recipe = read_recipe(config).get(section, {}) if config else {}
+    try:
+        return model.model_validate({**recipe, **flags})
+    except ValidationError as error:
+        origin = f"section [{section}] of {config}" if config else "the command line"
+        raise InputError(_sentence(error.errors()[0], section, origin, flags)) from error
+
+
+def read_recipe(config: str) -> dict[str, dict[str, object]]:
+    """Return the recipe's sections by dotted name, such as 'segnet.train'.
+
+    `config` is a path to a TOML file, or the name of a recipe that comes with the package.
+    """
+    path = _find_recipe(config)
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a TOML file: {error}") from error
+    sections = {}
+    for package, commands in document.items():
+        for command, values in commands.items() if isinstance(commands, dict) else [("", None)]:
+            name = f"{package}.{command}" if command else package
+            if name not in SECTIONS or not isinstance(values, dict):
+                raise InputError(
+                    f"{path}: unknown key '{name}'; sections are {', '.join(SECTIONS)}"
+                )
+            sections[name] = values
+    return sections
+
+
+def recipe_names() -> list[str]:
+    """Names that --config accepts without a path."""
+    return sorted(path.stem for path in _recipe_folder().glob("*.toml"))
+
+
+def format_recipe(section: str, settings: Settings) -> str:
+    """Return the settings as a TOML section that `resolve` reads back to the same values."""
+    # strings, numbers, booleans and lists of them are written alike in JSON and in TOML
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.recorded().items()]
+    return "\n".join([f"[{section}]", *lines, ""])
+
+
+def _find_recipe(config: str) -> Path:
+    given, named = Path(config), _recipe_folder() / f"{config}.toml"
+    if given.is_file():
+        return given
+    if named.is_file():
+        return named
+    known = ", ".join(recipe_names())
+    raise InputError(f"--config {config}: no such file, and no recipe of that name ({known})")
+
+
+def _recipe_folder() -> Path:
+    package = Path(__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def _sentence(error: ErrorDetails, section: str, origin: str, flags: Mapping[str, object]) -> str:
+    key = str(error["loc"][0]) if error["loc"] else ""
+    flag = "--" + key.replace("_", "-")
+    if error["type"] == "missing":
+        return f"{flag} is missing; give it, or set '{key}' in section [{section}] of --config"
+    if error["type"] == "extra_forbidden":
+        return (
+            f"unknown key '{key}' in {origin}; 'datagen --help' and its sisters list the settings"
+        )
+    where = flag if key in flags else f"'{key}' in {origin}" if key else origin
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"

@@ -1,0 +1,9 @@
+"""The one error that a command turns into a sentence."""
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used.
+
+    The message is one sentence: what, where, what to do. Commands print it and end with exit
+    code 2.
+    """

@@ -1,0 +1,80 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import csv
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from datagen.errors import InputError
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that replaces it on success and vanishes on failure.
+
+    The temporary name keeps all suffixes, since writers choose their format by them. Missing parent
+    folders are made. Raises InputError where nothing can be written.
+    """
+    make_folder(path.parent)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file to write")
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    except PermissionError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}); choose another --out"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make `folder` and its parents; InputError where it is a file or may not be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{folder} is not a folder; choose another --out") from error
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made ({error.strerror}); choose another --out"
+        ) from error
+    return folder
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Iterable[str]) -> None:
+    """Write rows as CSV under the given columns; None becomes an empty cell."""
+    with whole_file(path) as partial, partial.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(columns))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Read a CSV file with a header line; InputError where it is missing or not text."""
+    require_file(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            return list(csv.DictReader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not a CSV table ({error})") from error
+
+
+def require_file(path: Path) -> Path:
+    """Return `path`, or raise InputError where there is no such file."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; check the path")
+    return path
+
+
+def checksum(paths: Iterable[Path]) -> str:
+    """SHA-256 over the contents of the files, in the order given, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,94 @@
+"""What the three command lines share: flags made from settings, errors as sentences."""
+
+import functools
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from datagen.config import AnySettings, recipe_names, resolve
+from datagen.errors import InputError
+
+Command = Callable[..., Any]
+
+
+class SentenceGroup(click.Group):
+    """Commands whose failures end in one sentence: exit code 2 for input, 1 for the machine."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; see the class for what becomes of its errors."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            _fail(ctx, str(error), 2)
+        except OSError as error:
+            _fail(ctx, " ".join(str(part) for part in (error.filename, error.strerror) if part), 1)
+        except KeyboardInterrupt:
+            _fail(ctx, "interrupted; long commands go on with --resume", 130)
+
+
+def from_settings(model: type[AnySettings], section: str) -> Callable[[Command], Command]:
+    """Give a command one flag per field of its settings, plus --config, and pass it the result."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(config: str | None, **flags: object) -> Any:
+            given = {key: value for key, value in flags.items() if value not in (None, ())}
+            return command(resolve(model, section, config, given))
+
+        wrapped: Command = run
+        for name, field in reversed(model.model_fields.items()):
+            wrapped = _option(name, field)(wrapped)
+        recipes = ", ".join(recipe_names())
+        text = f"TOML file, or a recipe that comes with the package ({recipes}); flags win over it."
+        return click.option("--config", metavar="FILE|NAME", help=text)(wrapped)
+
+    return decorate
+
+
+def say(sentence: str) -> None:
+    """Print the closing line of a command."""
+    click.echo(sentence)
+
+
+def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
+    flag, text = "--" + name.replace("_", "-"), field.description or ""
+    if not field.is_required() and field.default not in (None, (), False):
+        text += f"  [default: {_shown(field.default)}]"
+    annotation = _without_none(field.annotation)
+    if annotation is bool:
+        shown = flag if field.default is False else f"{flag}/--no-{name.replace('_', '-')}"
+        return click.option(shown, name, is_flag=True, default=None, help=text)
+    if get_origin(annotation) is tuple:
+        kind, many = _click_type(get_args(annotation)[0]), True
+    else:
+        kind, many = _click_type(annotation), False
+    return click.option(flag, name, type=kind, multiple=many, default=None, help=text)
+
+
+def _click_type(annotation: Any) -> click.ParamType:
+    if get_origin(annotation) is Literal:
+        return click.Choice([str(choice) for choice in get_args(annotation)])
+    if annotation is Path:
+        return click.Path(path_type=Path)
+    if annotation is int:
+        return click.INT
+    return click.FLOAT if annotation is float else click.STRING
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next(part for part in get_args(annotation) if part is not type(None))
+    return annotation
+
+
+def _shown(default: object) -> str:
+    return " ".join(str(part) for part in default) if isinstance(default, tuple) else str(default)
+
+
+def _fail(ctx: click.Context, sentence: str, code: int) -> None:
+    click.echo(f"{ctx.command_path}: {sentence}", err=True)
+    ctx.exit(code)

@@ -1,0 +1,94 @@
+"""A simulated cohort on disk, in MSSEG-2 layout, with a list of its cases and their splits."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from joblib import Parallel, delayed
+from pydantic import Field
+
+from datagen import cohort, volumes
+from datagen.anatomy import Anatomy, load_anatomy
+from datagen.cohort import Case, Split
+from datagen.config import Settings, not_recorded
+from datagen.errors import InputError
+from datagen.files import make_folder
+from datagen.phantom import simulate_case
+from datagen.progress import track
+
+_CLEAN_SHARE = 0.3
+
+
+class PhantomSettings(Settings):
+    """Settings of 'datagen phantom'."""
+
+    out: Path = not_recorded(Path("cohort"), "Folder to write the cohort into.")
+    cases: int = Field(16, description="Number of simulated patients.", ge=3)
+    validation_fraction: float = Field(
+        0.15, description="Share of the patients for validation, at least one.", gt=0, lt=0.5
+    )
+    test_fraction: float = Field(
+        0.25, description="Share of the patients for the test, at least one.", gt=0, lt=0.5
+    )
+    seed: int = Field(0, description="Seed of every patient.", ge=0)
+    workers: int = not_recorded(2, "Worker processes.", ge=1)
+
+
+def simulate_cohort(settings: PhantomSettings) -> list[Case]:
+    """Simulate and write the patients; return the cases as listed in `cohort.csv`.
+
+    Each case folder holds both visits, the truth (new lesions), the brain mask and all lesions of
+    either visit. `cohort.csv` lists them with their splits; `all_lesions.csv` is the same list with
+    all lesions of visit 2 as the truth, as a source of masks. Three in ten patients, rounded up,
+    have no new lesion. Raises InputError where the folder already holds a cohort.
+    """
+    if (settings.out / "cohort.csv").exists():
+        raise InputError(f"{settings.out} already holds a cohort; choose another --out")
+    make_folder(settings.out)
+    anatomy = load_anatomy()
+    splits = _splits(settings)
+    workers = Parallel(n_jobs=settings.workers, return_as="generator")
+    jobs = (
+        delayed(_write_case)(anatomy, settings.out, number, settings.seed, splits[number])
+        for number in range(settings.cases)
+    )
+    done: Iterator[Case] = workers(jobs)
+    cases = list(track(done, "simulated patients", settings.cases))
+    lesions = [case._replace(truth=case.time2.parent / "lesions_time02.nii.gz") for case in cases]
+    cohort.write_cohort(lesions, settings.out / "all_lesions.csv")
+    cohort.write_cohort(cases, settings.out / "cohort.csv")
+    return cases
+
+
+def _splits(settings: PhantomSettings) -> list[Split]:
+    test = max(1, round(settings.test_fraction * settings.cases))
+    validation = max(1, round(settings.validation_fraction * settings.cases))
+    train = settings.cases - validation - test
+    return [*["train"] * train, *["validation"] * validation, *["test"] * test]  # type: ignore[list-item]
+
+
+def _write_case(anatomy: Anatomy, out: Path, number: int, seed: int, split: Split) -> Case:
+    name = f"phantom{number + 1:03d}"
+    # clean patients are spread evenly over the numbers, and so over the splits
+    before, after = (math.ceil(_CLEAN_SHARE * count) for count in (number, number + 1))
+    rng = np.random.default_rng([seed, number])
+    simulated = simulate_case(anatomy, rng, is_clean=after > before)
+    files = {
+        "flair_time01_on_middle_space": simulated.time1,
+        "flair_time02_on_middle_space": simulated.time2,
+        "ground_truth": simulated.truth,
+        "brain_mask": simulated.brain_mask,
+        "lesions_time01": simulated.lesions_time1,
+        "lesions_time02": simulated.lesions_time2,
+    }
+    paths = {}
+    for stem, data in files.items():
+        stored = data.astype(np.uint8) if data.dtype == bool else data
+        image = nib.Nifti1Image(stored, simulated.affine)
+        image.header.set_xyzt_units("mm")
+        paths[stem] = out / name / f"{stem}.nii.gz"
+        volumes.save_like(stored, image, paths[stem])
+    time1, time2, truth, brain_mask, *_ = paths.values()
+    return Case(name, name, time1, time2, truth, brain_mask, split)

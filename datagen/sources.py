@@ -1,0 +1,89 @@
+"""Lesion masks from which pairs are cut: folders of NIfTI masks, or cohorts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cc3d
+import numpy as np
+from jaxtyping import Bool, Int
+
+from datagen import volumes
+from datagen.cohort import Case, read_cohort, split_by_patient
+from datagen.errors import InputError
+from datagen.lesions import label_lesions
+
+
+class SourceMask(NamedTuple):
+    """A binary mask at the working spacing, and the centre voxel of each of its lesions."""
+
+    case: str
+    patient: str
+    split: str
+    mask: Bool[np.ndarray, "x y z"]
+    centres: Int[np.ndarray, "lesions 3"]
+    shapes: tuple[Bool[np.ndarray, "a b c"], ...]
+
+
+class SourceFile(NamedTuple):
+    """Where a source mask lies, and to which patient and split it belongs."""
+
+    case: str
+    patient: str
+    split: str
+    path: Path
+
+
+def list_sources(
+    sources: Sequence[Path], validation_fraction: float, rng: np.random.Generator
+) -> list[SourceFile]:
+    """List the masks below the sources, sorted, each patient on one side of the split.
+
+    A source is a folder of NIfTI masks, searched to any depth, where each file is a patient; or a
+    cohort, whose truths are taken. Cases of the split "test" are left out. Raises InputError where
+    a source holds no mask.
+    """
+    listed: list[Case] = []
+    for source in sources:
+        found = _masks_below(source)
+        if not found:
+            raise InputError(f"{source} holds no lesion mask (*.nii.gz, or a cohort with truths)")
+        listed += found
+    cases = split_by_patient(listed, validation_fraction, rng)
+    files = [
+        SourceFile(case.name, case.patient, case.split or "train", case.truth)
+        for case in cases
+        if case.truth and case.split != "test"
+    ]
+    return sorted(files, key=lambda file: (file.case, str(file.path)))
+
+
+def read_source(file: SourceFile, spacing_mm: float) -> SourceMask:
+    """Read one mask at the working spacing, cropped to its lesions; it may hold none."""
+    image = volumes.read_mask(file.path)
+    grid = volumes.working_grid(volumes.grid_of(image), spacing_mm)
+    mask = volumes.resample_mask(image, grid)
+    labels, count = label_lesions(mask)
+    boxes = cc3d.statistics(labels)["bounding_boxes"][1:]
+    centres = [[(side.start + side.stop) // 2 for side in box] for box in boxes]
+    shapes = tuple(labels[box] == index + 1 for index, box in enumerate(boxes))
+    return SourceMask(
+        file.case, file.patient, file.split, mask, np.array(centres).reshape(count, 3), shapes
+    )
+
+
+def _masks_below(source: Path) -> list[Case]:
+    if source.is_dir() and not _is_cohort(source):
+        paths = sorted(source.rglob("*.nii.gz")) + sorted(source.rglob("*.nii"))
+        return [_single(path, source) for path in paths]
+    return [case for case in read_cohort(source) if case.truth]
+
+
+def _is_cohort(folder: Path) -> bool:
+    lists = ("cohort.csv", "dataset_description.json")
+    return any((folder / name).is_file() for name in lists) or any(folder.glob("*/flair_time0*"))
+
+
+def _single(path: Path, folder: Path) -> Case:
+    name = path.relative_to(folder).as_posix().removesuffix(".gz").removesuffix(".nii")
+    return Case(name, name, time1=path, time2=path, truth=path)

@@ -1,0 +1,199 @@
+"""NIfTI volumes: checked on the way in, brought to a working grid, and back onto their own grid."""
+
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.filebasedimages import ImageFileError
+from nibabel.processing import resample_from_to
+
+from datagen.errors import InputError
+from datagen.files import require_file, whole_file
+from datagen.lesions import label_lesions
+
+# affines of the same grid, written by different programs, differ by rounding alone
+_AFFINE_TOLERANCE_MM = 1e-2
+_CLIP_Z = 8.0
+
+
+class Grid(NamedTuple):
+    """Where voxels lie: `shape`, and the 4 × 4 `affine` from voxel indices to millimetres."""
+
+    shape: tuple[int, int, int]
+    affine: Float[np.ndarray, "4 4"]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance of neighbouring voxel centres along each axis, in millimetres."""
+        x, y, z = voxel_sizes(self.affine)
+        return (float(x), float(y), float(z))
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of one voxel, in cubic millimetres."""
+        return float(np.prod(self.spacing_mm))
+
+    def cropped(self, box: tuple[slice, ...]) -> "Grid":
+        """Return the grid of the voxels in a box."""
+        affine = self.affine.copy()
+        affine[:3, 3] = affine[:3] @ [*(side.start for side in box), 1.0]
+        x, y, z = (side.stop - side.start for side in box)
+        return Grid((x, y, z), affine)
+
+
+def read_image(path: Path) -> nib.Nifti1Image:
+    """Read a 3D NIfTI volume of finite numbers.
+
+    A fourth axis of length 1 is dropped. Raises InputError where the file is missing, is no NIfTI,
+    is cut off, has another number of axes, or holds NaN or infinity.
+    """
+    require_file(path)
+    try:
+        image = nib.load(path)
+        data = np.asanyarray(image.dataobj)
+    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read as NIfTI ({error}); is it complete?") from error
+    if data.ndim == 4 and data.shape[3] == 1:
+        data = data[..., 0]
+    if data.ndim != 3:
+        raise InputError(f"{path}: a 3D volume is needed, this one has shape {data.shape}")
+    if not np.isfinite(data).all():
+        raise InputError(f"{path} holds NaN or infinite values; repair it first")
+    return nib.Nifti1Image(data, image.affine, image.header)
+
+
+def read_mask(path: Path) -> nib.Nifti1Image:
+    """Read a 3D NIfTI mask as uint8 0/1.
+
+    Any single non-zero value marks the foreground (1 and 255 are both in use). Raises InputError
+    where `read_image` does, and where the volume holds more than two values.
+    """
+    image = read_image(path)
+    data = np.asanyarray(image.dataobj)
+    highest = data.max(initial=0)
+    others = data[(data != 0) & (data != highest)]
+    if others.size or highest < 0:
+        raise InputError(
+            f"{path}: a mask of 0 and one positive value is needed, found {others[0]:g}"
+        )
+    return nib.Nifti1Image((data > 0).astype(np.uint8), image.affine)
+
+
+def grid_of(image: nib.Nifti1Image) -> Grid:
+    """Return the grid on which the image lies."""
+    x, y, z = image.shape
+    return Grid((x, y, z), np.asarray(image.affine, np.float64))
+
+
+def canonical_grid(image: nib.Nifti1Image) -> Grid:
+    """Return the image's grid with its axes reordered and mirrored to closest-canonical (RAS+)."""
+    return grid_of(nib.as_closest_canonical(image))
+
+
+def working_grid(grid: Grid, spacing_mm: float) -> Grid:
+    """Return the grid in closest-canonical orientation (RAS+) with cubic voxels of `spacing_mm`.
+
+    It covers the same field of view and keeps its obliqueness. A grid that has this spacing to
+    within 1 % already keeps its voxels.
+    """
+    canonical = canonical_grid(nib.Nifti1Image(np.zeros(grid.shape, np.uint8), grid.affine))
+    old_mm = np.array(canonical.spacing_mm)
+    if np.allclose(old_mm, spacing_mm, rtol=0.01):
+        return canonical
+    extent_mm = old_mm * canonical.shape
+    shape = np.maximum(np.round(extent_mm / spacing_mm), 1).astype(int)
+    step = spacing_mm / old_mm
+    affine = canonical.affine @ np.diag([*step, 1.0])
+    # the first voxel's outer corner stays where it was, so its centre moves
+    affine[:3, 3] = canonical.affine[:3] @ np.array([*(0.5 * step - 0.5), 1.0])
+    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
+
+
+def resample(image: nib.Nifti1Image, grid: Grid) -> Float[np.ndarray, "x y z"]:
+    """Interpolate the image linearly onto the grid as float32; 0 outside its field of view."""
+    image = nib.Nifti1Image(np.asanyarray(image.dataobj).astype(np.float32), image.affine)
+    if image.shape == grid.shape and np.allclose(image.affine, grid.affine):
+        return np.asarray(image.dataobj)
+    resampled = resample_from_to(image, (grid.shape, grid.affine), order=1)
+    return np.asarray(resampled.dataobj, np.float32)
+
+
+def resample_mask(image: nib.Nifti1Image, grid: Grid) -> Bool[np.ndarray, "x y z"]:
+    """Bring a mask onto the grid without losing a lesion.
+
+    Linear interpolation at one half; a lesion too small to survive it keeps the voxel nearest to
+    its centre.
+    """
+    mask = resample(image, grid) >= 0.5
+    labels, count = label_lesions(np.asanyarray(image.dataobj) > 0)
+    to_grid = np.linalg.inv(grid.affine) @ image.affine
+    points = np.argwhere(labels)
+    of_point = labels[tuple(points.T)]
+    nearest = np.round(apply_affine(to_grid, points)).astype(int)
+    nearest = np.clip(nearest, 0, np.array(grid.shape) - 1)
+    # a lesion survives where one of its voxels, or a neighbour of it, is still set
+    survives = np.zeros(count + 1, bool)
+    survives[of_point[mask[tuple(nearest.T)]]] = True
+    for lesion in np.flatnonzero(~survives[1:]) + 1:
+        voxels = nearest[of_point == lesion]
+        mask[tuple(voxels[len(voxels) // 2])] = True
+    return mask
+
+
+def normalise(
+    scan: Float[np.ndarray, "x y z"], brain: Bool[np.ndarray, "x y z"]
+) -> Float[np.ndarray, "x y z"]:
+    """Scale a scan so that its brain has median 0 and a robust standard deviation of 1.
+
+    The deviation is the interquartile range / 1.349; values are clipped to ±8, and voxels outside
+    the brain take the brain's 0.1st percentile, which is fluid on FLAIR. Raises InputError where
+    the brain is empty or has one intensity only.
+    """
+    inside = scan[brain]
+    if inside.size == 0:
+        raise InputError("the brain mask is empty; give one that covers the brain")
+    low, lower, median, upper = np.percentile(inside, [0.1, 25, 50, 75])
+    deviation = (upper - lower) / 1.349
+    if deviation <= 0:
+        raise InputError("the scan has one intensity inside the brain; is it the right file?")
+    scaled = (np.where(brain, scan, low) - median) / deviation
+    normalised: np.ndarray = np.clip(scaled, -_CLIP_Z, _CLIP_Z).astype(np.float32)
+    return normalised
+
+
+def same_grid(first: nib.Nifti1Image, second: nib.Nifti1Image) -> bool:
+    """Tell whether two images have one shape and, to 0.01 mm at their corners, one place."""
+    if first.shape != second.shape:
+        return False
+    corners = np.array([[0, 0, 0], np.array(first.shape) - 1])
+    places = [apply_affine(image.affine, corners) for image in (first, second)]
+    return bool(np.abs(places[0] - places[1]).max() < _AFFINE_TOLERANCE_MM)
+
+
+def save_like(data: np.ndarray, reference: nib.Nifti1Image, path: Path) -> None:
+    """Write `data` with the reference's affine, codes and units as NIfTI, whole or not at all."""
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise InputError(f"{path}: the name of a NIfTI file must end in .nii.gz or .nii")
+    header = reference.header.copy()
+    header.set_data_dtype(data.dtype)
+    header.set_slope_inter(1.0, 0.0)
+    image = nib.Nifti1Image(data, reference.affine, header)
+    with whole_file(path) as partial:
+        nib.save(image, partial)
+
+
+def cut_patch(
+    volume: np.ndarray, centre: Int[np.ndarray, "3"], patch: int, fill: float = 0
+) -> np.ndarray:
+    """Cut `patch`³ voxels around a centre; what lies beyond the volume is `fill`."""
+    start = centre - patch // 2
+    low, high = np.maximum(start, 0), np.minimum(start + patch, volume.shape)
+    cut = np.full((patch, patch, patch), fill, volume.dtype)
+    if (high > low).all():
+        inside = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+        cut[inside] = volume[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    return cut

@@ -1,0 +1,143 @@
+"""How well estimated scores agree with exact ones on held-out patients."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from numpy.polynomial import Polynomial
+from scipy import stats
+from torch.utils.data import DataLoader
+
+from datagen.errors import InputError
+from datagen.files import make_folder, whole_file, write_table
+from datagen.inspection import save_figure
+from datagen.store import PairFile
+from metricnet.checkpoint import load_estimator
+from metricnet.data import PairDataset
+from metricnet.estimator import LesionEstimator
+
+_BINS = 10
+
+
+class Comparison(NamedTuple):
+    """Exact and estimated scores of the held-out pairs, beside two baselines.
+
+    `constant` is the mean score of the training pairs, `soft_dice` a cubic regression of the score
+    on the soft Dice coefficient, fitted on the training pairs.
+    """
+
+    exact: Float[np.ndarray, " pairs"]
+    estimated: Float[np.ndarray, " pairs"]
+    constant: Float[np.ndarray, " pairs"]
+    soft_dice: Float[np.ndarray, " pairs"]
+
+    def summary(self) -> dict[str, float]:
+        """Errors and correlations; correlations are 0 where one side does not vary."""
+        error = self.estimated - self.exact
+        return {
+            "pairs": int(error.size),
+            "mse": float(np.mean(error**2)),
+            "mae": float(np.mean(np.abs(error))),
+            "pearson": _correlation(stats.pearsonr, self.exact, self.estimated),
+            "spearman": _correlation(stats.spearmanr, self.exact, self.estimated),
+            "mse_constant_mean": float(np.mean((self.constant - self.exact) ** 2)),
+            "mse_soft_dice_regression": float(np.mean((self.soft_dice - self.exact) ** 2)),
+        }
+
+    def by_bin(self) -> list[dict[str, Any]]:
+        """One row per tenth of the exact score."""
+        edges = np.linspace(0, 1, _BINS + 1)
+        of_pair = np.minimum((self.exact * _BINS).astype(int), _BINS - 1)
+        rows = []
+        for index in range(_BINS):
+            chosen = of_pair == index
+            row: dict[str, Any] = {"from": round(edges[index], 1), "to": round(edges[index + 1], 1)}
+            row["pairs"] = int(chosen.sum())
+            if chosen.any():
+                error = self.estimated[chosen] - self.exact[chosen]
+                row |= {"mse": np.mean(error**2), "mae": np.mean(np.abs(error))}
+                row |= {"mean_estimate": self.estimated[chosen].mean(), "bias": error.mean()}
+            rows.append(row)
+        return rows
+
+
+def evaluate(estimator: Path, pairs: Path, out: Path, split: str = "validation") -> Comparison:
+    """Measure an estimator and write `agreement.json`, `by_bin.csv` and `scatter.png`.
+
+    Raises InputError where the estimator's definitions are not those of the pair file.
+    """
+    saved = load_estimator(estimator)
+    with PairFile(pairs) as file:
+        saved.agreement.require(file.agreement, f"estimator {estimator}", f"pair file {pairs}")
+    make_folder(out)
+    compared = measure(saved.estimator, pairs, split)
+    with whole_file(out / "agreement.json") as partial:
+        partial.write_text(format_summary(compared.summary()))
+    columns = ("from", "to", "pairs", "mse", "mae", "mean_estimate", "bias")
+    write_table(out / "by_bin.csv", compared.by_bin(), columns)
+    save_figure(draw_scatter(compared), out / "scatter.png")
+    return compared
+
+
+def measure(estimator: LesionEstimator, pairs: Path, split: str = "validation") -> Comparison:
+    """Estimate every pair of a split and fit the baselines on the pairs of "train"."""
+    held_out = PairDataset(pairs, split)
+    estimated, exact = [], []
+    with torch.inference_mode():
+        for sample in DataLoader(held_out, 8):
+            estimated.append(estimator(sample.probability, sample.truth))
+            exact.append(sample.f1)
+    with PairFile(pairs) as file:
+        splits, scores = file.column("split"), file.column("f1").astype(float)
+        overlap = np.array([_soft_dice(*file.volumes(index)) for index in range(len(file))])
+    fitted = splits == "train"
+    if not fitted.any():
+        raise InputError(f"{pairs} holds no pair of split 'train' to fit the baselines on")
+    regression = Polynomial.fit(overlap[fitted], scores[fitted], 3, domain=[0, 1])
+    return Comparison(
+        torch.cat(exact).double().numpy(),
+        torch.cat(estimated).double().numpy(),
+        np.full(len(held_out), scores[fitted].mean()),
+        np.clip(regression(overlap[splits == split]), 0, 1),
+    )
+
+
+def format_summary(summary: dict[str, float]) -> str:
+    """Return the summary as JSON with six significant digits."""
+    lines = [f'  "{name}": {value:.6g}' for name, value in summary.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def draw_scatter(compared: Comparison) -> Figure:
+    """Estimated against exact score of every pair, with the mean of each tenth."""
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    axes.scatter(compared.exact, compared.estimated, s=5, alpha=0.35, color="#0072B2")
+    rows = [row for row in compared.by_bin() if row["pairs"]]
+    middles = [(row["from"] + row["to"]) / 2 for row in rows]
+    axes.plot(middles, [row["mean_estimate"] for row in rows], "o-", color="#D55E00")
+    summary = compared.summary()
+    axes.set(
+        title=f"{summary['pairs']} held-out pairs: MSE {summary['mse']:.4f}, "
+        f"Spearman {summary['spearman']:.3f}",
+        xlabel="exact L-F1",
+        ylabel="estimated L-F1",
+    )
+    return figure
+
+
+def _soft_dice(truth: np.ndarray, probability: np.ndarray) -> float:
+    """Dice coefficient of a probability map; 1 where both are empty."""
+    scaled = probability.astype(np.float32) / 255
+    total = float(truth.sum()) + float((scaled**2).sum())
+    return 2 * float((truth * scaled).sum()) / total if total else 1.0
+
+
+def _correlation(function: Any, first: np.ndarray, second: np.ndarray) -> float:
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(function(first, second).statistic)

@@ -1,0 +1,61 @@
+"""Estimators on disk: safetensors weights and what they were trained for; nothing is unpickled."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from datagen.errors import InputError
+from datagen.files import require_file, whole_file
+from datagen.store import Agreement
+from metricnet.estimator import LesionEstimator
+
+SCHEMA = 1
+FILE_NAME = "estimator.safetensors"
+
+
+class SavedEstimator(NamedTuple):
+    """An estimator, the definitions behind its labels, and its held-out agreement."""
+
+    estimator: LesionEstimator
+    agreement: Agreement
+    held_out: dict[str, Any]
+
+
+def save_estimator(path: Path, saved: SavedEstimator) -> None:
+    """Write weights, form, definitions and held-out agreement into one safetensors file."""
+    metadata = {
+        "schema": SCHEMA,
+        "form": saved.estimator.form,
+        "agreement": saved.agreement._asdict(),
+        "held_out": saved.held_out,
+    }
+    weights = {name: tensor.contiguous() for name, tensor in saved.estimator.state_dict().items()}
+    with whole_file(path) as partial:
+        partial.write_bytes(save(weights, {"lesionwise": json.dumps(metadata, sort_keys=True)}))
+
+
+def load_estimator(path: Path) -> SavedEstimator:
+    """Read an estimator from its file, or from the folder of the run that trained it.
+
+    Raises InputError where there is none, the file is broken, or its schema is another.
+    """
+    path = path / FILE_NAME if path.is_dir() else path
+    require_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("lesionwise", "{}"))
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{path} is not an estimator ({error})") from error
+    if metadata.get("schema") != SCHEMA:
+        raise InputError(
+            f"{path}: estimator schema {SCHEMA} expected, found {metadata.get('schema')}; "
+            "train it again with 'metricnet train'"
+        )
+    agreement = Agreement(**metadata["agreement"])
+    estimator = LesionEstimator(metadata["form"], agreement.patch)
+    estimator.load_state_dict(weights)
+    return SavedEstimator(estimator.eval(), agreement, metadata["held_out"])

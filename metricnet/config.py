@@ -1,0 +1,42 @@
+"""Settings of the metricnet commands."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from datagen.config import Settings, not_recorded
+
+Form = Literal["structured", "published"]
+Precision = Literal["auto", "32", "bf16"]
+
+
+class TrainSettings(Settings):
+    """Settings of 'metricnet train'."""
+
+    pairs: Path = Field(description="Pair file from 'datagen build'.")
+    out: Path = not_recorded(Path("runs/estimator"), "Run folder to write.")
+    form: Form = Field("structured", description="Network: ours, or the published one.")
+    epochs: int = Field(20, description="Number of epochs.", ge=1)
+    steps_per_epoch: int = Field(200, description="Optimiser steps per epoch.", ge=1)
+    batch: int = Field(8, description="Pairs per step.", ge=1)
+    learning_rate: float = Field(1e-3, description="Peak rate of AdamW, with a cosine end.", gt=0)
+    density_weight: float = Field(
+        0.02, description="Weight of the dense term beside the MSE (structured form).", ge=0
+    )
+    precision: Precision = Field("auto", description="Arithmetic; auto: bf16 where native.")
+    devices: int = Field(1, description="GPUs, or CPU processes.", ge=1)
+    seed: int = Field(0, description="Seed of weights and draws.", ge=0)
+    max_minutes: float | None = not_recorded(None, "Stop after the epoch that passes it.", gt=0)
+    resume: bool = not_recorded(False, "Go on with an interrupted training.")
+
+
+class EvaluateSettings(Settings):
+    """Settings of 'metricnet evaluate'."""
+
+    estimator: Path = Field(description="Run folder or estimator.safetensors.")
+    pairs: Path = Field(description="Pair file from 'datagen build'.")
+    out: Path = not_recorded(Path("agreement"), "Folder to write.")
+    split: Literal["validation", "train"] = Field(
+        "validation", description="Which patients; train shows how much was learnt by heart."
+    )

@@ -1,0 +1,188 @@
+"""Run folders and the trainer that both trainings share."""
+
+import contextlib
+import logging
+import sys
+import tomllib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer, TQDMProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from datagen.config import AnySettings, Settings, format_recipe, resolve
+from datagen.errors import InputError
+from datagen.files import make_folder, read_table, require_file, whole_file, write_table
+from metricnet.config import Precision
+
+CONFIG, HISTORY, LAST, BEST = "config.toml", "history.csv", "last.ckpt", "best.ckpt"
+
+
+def open_run(folder: Path, section: str, settings: Settings, resume: bool) -> Path | None:
+    """Prepare a run folder; return the checkpoint to go on from, None where there is none.
+
+    The resolved settings are written to `config.toml`. Raises InputError where the folder holds a
+    run and `resume` is off, or where a resumed run was begun with other settings.
+    """
+    make_folder(folder)
+    config, recipe = folder / CONFIG, format_recipe(section, settings)
+    if config.is_file():
+        if not resume:
+            raise InputError(
+                f"{folder} holds a run; add --resume to go on, or choose another --out"
+            )
+        _require_same(config, recipe, section)
+    with whole_file(config) as partial:
+        partial.write_text(recipe)
+    last = folder / LAST
+    return last if resume and last.is_file() else None
+
+
+def make_trainer(
+    folder: Path,
+    *,
+    epochs: int,
+    seed: int,
+    monitor: str,
+    mode: Literal["min", "max"],
+    max_minutes: float | None,
+    precision: Precision,
+    devices: int,
+) -> lightning.Trainer:
+    """Return a trainer that keeps last and best checkpoint, a history and a TensorBoard log."""
+    checkpoints = ModelCheckpoint(
+        folder,
+        filename=Path(BEST).stem,
+        monitor=monitor,
+        mode=mode,
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    callbacks: list[Callback] = [EpochSeed(seed), History(folder / HISTORY), checkpoints]
+    if max_minutes is not None:
+        callbacks.append(Timer({"seconds": max_minutes * 60}, interval="epoch", verbose=False))
+    if _shows_progress():
+        callbacks.append(TQDMProgressBar(leave=True))
+    return lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="auto",
+        devices=devices,
+        precision="bf16-mixed" if resolve_precision(precision) == "bf16" else "32-true",
+        callbacks=callbacks,
+        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+        enable_progress_bar=_shows_progress(),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        use_distributed_sampler=False,
+    )
+
+
+def resolve_precision(precision: Precision) -> Literal["32", "bf16"]:
+    """Choose bf16 where the processor, or the GPU, computes in it; else 32 bits."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "32"
+
+
+@contextlib.contextmanager
+def quiet_trainer() -> Iterator[None]:
+    """Keep the trainer's advice off the terminal: what it advises is decided here."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # reading pairs in worker processes was measured to be slower on small machines
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def read_config(folder: Path, section: str, model: type[AnySettings]) -> AnySettings:
+    """Return the settings with which a run was trained; InputError where the folder holds none."""
+    config = folder / CONFIG
+    if not config.is_file():
+        raise InputError(f"{folder} is not a run folder: {CONFIG} is missing")
+    return resolve(model, section, str(config), {})
+
+
+def best_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Weights of the best checkpoint of a run; only tensors and plain values are unpickled.
+
+    Raises InputError where the run has no checkpoint yet.
+    """
+    require_file(folder / BEST)
+    state: dict[str, torch.Tensor] = torch.load(
+        folder / BEST, map_location="cpu", weights_only=True
+    )["state_dict"]
+    return state
+
+
+class EpochSeed(Callback):
+    """Seeds torch at each epoch, so that a resumed training draws what an unbroken one draws."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, *_: object) -> None:
+        """Seed by run, epoch and process."""
+        of_epoch = np.random.SeedSequence([self._seed, trainer.current_epoch, trainer.global_rank])
+        torch.manual_seed(int(of_epoch.generate_state(1)[0]))
+
+
+class History(Callback):
+    """Writes one row of metrics per epoch as CSV; a resumed run goes on after its checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: object) -> None:
+        """Add the epoch's metrics and write the table."""
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._rows.append({"epoch": trainer.current_epoch + 1, **dict(sorted(metrics.items()))})
+        if trainer.is_global_zero:
+            write_table(self._path, self._rows, self._rows[-1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Rows so far, kept in each checkpoint."""
+        return {"rows": list(self._rows)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the rows of a checkpoint."""
+        self._rows = list(state_dict["rows"])
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Rows of a run's history, one per epoch."""
+    rows = read_table(folder / HISTORY)
+    return [{name: float(value) for name, value in row.items()} for row in rows]
+
+
+def _require_same(config: Path, recipe: str, section: str) -> None:
+    package, command = section.split(".")
+    begun = tomllib.loads(config.read_text())[package][command]
+    wanted = tomllib.loads(recipe)[package][command]
+    for key in sorted(begun.keys() | wanted.keys()):
+        if begun.get(key) != wanted.get(key):
+            raise InputError(
+                f"{config}: the run was begun with {key} = {begun.get(key)}, not "
+                f"{wanted.get(key)}; resume it with its own settings"
+            )
+
+
+def _shows_progress() -> bool:
+    return sys.stderr.isatty()

@@ -1,0 +1,115 @@
+"""Training of the estimator on a pair file."""
+
+import pytorch_lightning as lightning
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from datagen.store import PairFile
+from metricnet import runs
+from metricnet.agreement import Comparison, measure
+from metricnet.checkpoint import FILE_NAME, SavedEstimator, save_estimator
+from metricnet.config import TrainSettings
+from metricnet.data import DrawSampler, PairDataset, PairSample
+from metricnet.estimator import LesionEstimator
+
+_SECTION = "metricnet.train"
+
+
+class EstimatorTask(lightning.LightningModule):
+    """MSE on the exact score, plus the dense targets of the structured form."""
+
+    def __init__(
+        self, estimator: LesionEstimator, learning_rate: float, density_weight: float, steps: int
+    ) -> None:
+        super().__init__()
+        self.estimator = estimator
+        self._learning_rate, self._density_weight, self._steps = (
+            learning_rate,
+            density_weight,
+            steps,
+        )
+
+    def training_step(self, batch: PairSample, _: int) -> Float[Tensor, ""]:
+        """Return the loss of one batch."""
+        estimate = self.estimator.estimate(batch.probability, batch.truth)
+        loss = error = functional.mse_loss(estimate.f1, batch.f1)
+        if estimate.roots is not None:
+            dense = density_error(estimate.roots, batch.roots)
+            self.log("train/density_error", dense, on_step=False, on_epoch=True)
+            loss = error + self._density_weight * dense
+        self.log("train/mse", error, on_step=False, on_epoch=True, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: PairSample, _: int) -> None:
+        """Log the mean squared error on held-out patients."""
+        error = functional.mse_loss(self.estimator(batch.probability, batch.truth), batch.f1)
+        size = batch.f1.numel()
+        self.log("validation/mse", error, batch_size=size, prog_bar=True, sync_dist=True)
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """AdamW with a short warm-up and a cosine end, stepped with every batch."""
+        optimizer = torch.optim.AdamW(self.parameters(), self._learning_rate, weight_decay=1e-4)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            self._learning_rate,
+            total_steps=self._steps,
+            pct_start=0.1,
+            cycle_momentum=False,
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+def density_error(
+    roots: Float[Tensor, "batch 4 i j k"], exact: Float[Tensor, "batch 4 i j k"]
+) -> Float[Tensor, ""]:
+    """Squared error of square roots of densities, summed over a patch, averaged over the batch.
+
+    Where no lesion is, anything below 0 counts as 0.
+    """
+    limited = torch.where(exact > 0, roots, functional.relu(roots))
+    return (limited - exact).square().sum(dim=(1, 2, 3, 4)).mean()
+
+
+def train(settings: TrainSettings) -> Comparison:
+    """Train, keep the best epoch by held-out MSE as `estimator.safetensors`, return its agreement.
+
+    Raises InputError where the pair file or the run folder cannot be used.
+    """
+    with PairFile(settings.pairs) as file:
+        agreement = file.agreement
+    draws = settings.steps_per_epoch * settings.batch
+    training = PairDataset(settings.pairs, "train", settings.seed)
+    held_out = PairDataset(settings.pairs, "validation")
+    last = runs.open_run(settings.out, _SECTION, settings, settings.resume)
+    torch.manual_seed(settings.seed)
+    estimator = LesionEstimator(settings.form, agreement.patch)
+    steps = settings.epochs * settings.steps_per_epoch
+    task = EstimatorTask(estimator, settings.learning_rate, settings.density_weight, steps)
+    with runs.quiet_trainer():
+        trainer = runs.make_trainer(
+            settings.out,
+            epochs=settings.epochs,
+            seed=settings.seed,
+            monitor="validation/mse",
+            mode="min",
+            max_minutes=settings.max_minutes,
+            precision=settings.precision,
+            devices=settings.devices,
+        )
+        trainer.fit(
+            task,
+            DataLoader(training, settings.batch, sampler=DrawSampler(draws)),
+            DataLoader(held_out, settings.batch),
+            ckpt_path=last,
+        )
+    task.load_state_dict(runs.best_weights(settings.out))
+    compared = measure(task.estimator.eval(), settings.pairs)
+    saved = SavedEstimator(task.estimator, agreement, compared.summary())
+    save_estimator(settings.out / FILE_NAME, saved)
+    return compared

@@ -1,0 +1,1 @@
+"""Two-timepoint networks that find new lesions: training, prediction, evaluation, report."""

@@ -1,0 +1,85 @@
+"""Settings of the segnet commands."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from datagen.config import Settings, not_recorded
+from datagen.lesions import Rule
+from metricnet.config import Precision
+
+Network = Literal["strided", "full_resolution"]
+Baseline = Literal["empty", "subtraction"]
+
+
+class TrainSettings(Settings):
+    """Settings of 'segnet train'."""
+
+    cohort: Path = Field(description="Folder in MSSEG-2 or BIDS layout, or a cohort.csv.")
+    out: Path = not_recorded(Path("runs/segnet"), "Run folder to write.")
+    estimator: Path | None = Field(None, description="Run folder or file of 'metricnet train'.")
+    alpha: float = Field(
+        0.2, description="Weight of 1 - F̂ beside the Dice loss; 0 leaves it out.", ge=0
+    )
+    alpha_warmup_epochs: int = Field(
+        5, description="Epochs of Dice alone before F̂ is switched on.", ge=0
+    )
+    network: Network = Field("strided", description="U-Net with or without a strided stem.")
+    channels: int = Field(16, description="Channels at the first level.", ge=4, multiple_of=4)
+    patch: int = Field(64, description="Edge of a patch, in voxels.", ge=16, multiple_of=16)
+    spacing_mm: float = Field(1.0, description="Edge of a voxel, in mm.", gt=0)
+    epochs: int = Field(100, description="Number of epochs.", ge=1)
+    steps_per_epoch: int = Field(100, description="Optimiser steps per epoch.", ge=1)
+    batch: int = Field(4, description="Patches per step.", ge=1)
+    learning_rate: float = Field(1e-4, description="Rate of Adam.", gt=0)
+    lesion_share: float = Field(
+        0.6, description="Share of patches drawn around a new lesion.", ge=0, le=1
+    )
+    validation_fraction: float = Field(
+        0.2, description="Share of patients held out, where the cohort sets no split.", gt=0, lt=1
+    )
+    precision: Precision = Field("auto", description="Arithmetic; auto: bf16 where native.")
+    devices: int = Field(1, description="GPUs, or CPU processes.", ge=1)
+    seed: int = Field(0, description="Seed of weights, draws and augmentation.", ge=0)
+    max_minutes: float | None = not_recorded(None, "Stop after the epoch that passes it.", gt=0)
+    resume: bool = not_recorded(False, "Go on with an interrupted training.")
+
+
+class PredictSettings(Settings):
+    """Settings of 'segnet predict'."""
+
+    out: Path = not_recorded(Path("mask.nii.gz"), "Mask to write; a folder with --cohort.")
+    model: Path | None = Field(None, description="Run folder of 'segnet train'.")
+    baseline: Baseline | None = Field(
+        None, description="Instead of a network: no lesion at all, or thresholded subtraction."
+    )
+    time1: Path | None = Field(None, description="FLAIR of visit 1.")
+    time2: Path | None = Field(None, description="FLAIR of visit 2, registered to visit 1.")
+    brain_mask: Path | None = Field(None, description="Needed where the skull is still there.")
+    cohort: Path | None = Field(None, description="Cohort to predict case by case.")
+    split: Literal["all", "train", "validation", "test"] = Field(
+        "all", description="Which cases of the cohort."
+    )
+    threshold: float = Field(0.5, description="Probability from which on is lesion.", gt=0, lt=1)
+    min_volume_mm3: float = Field(
+        3.0, description="Lesions up to this volume are dropped, as the challenge does.", ge=0
+    )
+    overlap: float = Field(0.5, description="Share by which windows overlap.", ge=0, lt=1)
+    seed: int = Field(0, description="Unused: prediction draws nothing.", ge=0)
+
+
+class EvaluateSettings(Settings):
+    """Settings of 'segnet evaluate'."""
+
+    truth: Path = Field(description="Cohort, folder of masks, or one mask.")
+    prediction: tuple[Path, ...] = Field(
+        description="Folder of predictions, or one mask; repeatable, each is a method.",
+        min_length=1,
+    )
+    rule: tuple[Rule, ...] = Field(("overlap",), description="Matching rule; repeatable.")
+    split: Literal["all", "train", "validation", "test"] = Field(
+        "all", description="Which cases of the cohort."
+    )
+    out: Path = not_recorded(Path("scores"), "Folder to write.")
+    seed: int = Field(0, description="Unused: evaluation draws nothing.", ge=0)

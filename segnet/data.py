@@ -1,0 +1,104 @@
+"""Patches of two visits, drawn around lesions and tissue, from a cohort held in memory."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datagen.cohort import Case, Scans, read_scans
+from datagen.errors import InputError
+from datagen.lesions import label_lesions
+from datagen.progress import track
+from datagen.volumes import cut_patch
+
+_JITTER = 3 / 8  # of the patch's edge: a lesion lies anywhere but at the very border
+
+
+class PatchSample(NamedTuple):
+    """Both visits as two channels, and the truth; one patch, or a batch of patches."""
+
+    visits: Float[Tensor, "*batch 2 d h w"]
+    truth: Float[Tensor, "*batch 1 d h w"]
+
+
+def read_cases(cases: Sequence[Case], spacing_mm: float) -> list[Scans]:
+    """Read cases onto their working grids, cut to the brain's box."""
+    scans = (read_scans(case, spacing_mm) for case in cases)
+    return [crop_to_brain(scan) for scan in track(scans, "scans read", len(cases))]
+
+
+def crop_to_brain(scans: Scans) -> Scans:
+    """Cut a case to the box of its brain and its lesions; the affine moves along."""
+    points = np.argwhere(scans.brain | scans.truth)
+    low, high = points.min(axis=0), points.max(axis=0) + 1
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    cut = [volume[box] for volume in (scans.time1, scans.time2, scans.brain, scans.truth)]
+    return Scans(cut[0], cut[1], cut[2], cut[3], scans.grid.cropped(box))
+
+
+class PatchDataset(Dataset[PatchSample]):
+    """Item `n` is the n-th draw: its content depends on the seed and on `n` alone.
+
+    A draw picks a case, then with `lesion_share` a new lesion of it, else a voxel of its brain; the
+    patch around it is mirrored, and each visit's intensities are changed a little on their own.
+    """
+
+    def __init__(self, cases: Sequence[Scans], patch: int, lesion_share: float, seed: int) -> None:
+        self._cases, self._patch = cases, patch
+        self._lesion_share, self._seed = lesion_share, seed
+        self._lesions = [_lesion_voxels(case) for case in cases]
+        self._brains = [np.argwhere(case.brain) for case in cases]
+        self._active = [index for index, found in enumerate(self._lesions) if found]
+        if not self._active:
+            raise InputError("no case to train on holds a new lesion")
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __getitem__(self, item: int) -> PatchSample:
+        rng = np.random.default_rng([self._seed, item])
+        case, centre = self._draw_centre(rng)
+        scans = self._cases[case]
+        fill = (float(scans.time1.min()), float(scans.time2.min()), 0.0)
+        volumes = (scans.time1, scans.time2, scans.truth)
+        cuts = [
+            cut_patch(volume, centre, self._patch, value)
+            for volume, value in zip(volumes, fill, strict=True)
+        ]
+        mirror = tuple(slice(None, None, int(rng.choice((-1, 1)))) for _ in range(3))
+        time1, time2, truth = (np.ascontiguousarray(cut[mirror]) for cut in cuts)
+        visits = np.stack([change_contrast(time1, rng), change_contrast(time2, rng)])
+        return PatchSample(torch.from_numpy(visits), torch.from_numpy(truth)[None].float())
+
+    def _draw_centre(self, rng: np.random.Generator) -> tuple[int, np.ndarray]:
+        if rng.random() < self._lesion_share:
+            case = int(rng.choice(self._active))
+            lesions = self._lesions[case]
+            voxels = lesions[int(rng.integers(len(lesions)))]
+            reach = int(self._patch * _JITTER)
+            jitter = rng.integers(-reach, reach + 1, size=3)
+            return case, voxels[rng.integers(len(voxels))] + jitter
+        case = int(rng.integers(len(self._cases)))
+        return case, self._brains[case][rng.integers(len(self._brains[case]))]
+
+
+def change_contrast(
+    visit: Float32[np.ndarray, "d h w"], rng: np.random.Generator
+) -> Float32[np.ndarray, "d h w"]:
+    """Change one visit's gain, offset and noise a little, in units of the brain's deviation."""
+    gain, offset = rng.uniform(0.9, 1.1), rng.uniform(-0.15, 0.15)
+    noise = rng.standard_normal(visit.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.1))
+    changed: np.ndarray = visit * np.float32(gain) + np.float32(offset) + noise
+    return changed
+
+
+def _lesion_voxels(scans: Scans) -> list[np.ndarray]:
+    """Voxels of each new lesion, an array (voxels, 3) per lesion."""
+    labels, count = label_lesions(scans.truth)
+    points = np.argwhere(labels)
+    of_point = labels[tuple(points.T)]
+    return [points[of_point == lesion] for lesion in range(1, count + 1)]

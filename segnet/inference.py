@@ -1,0 +1,85 @@
+"""From a case to a probability map, and from that to a mask of new lesions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import cc3d
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32
+from monai.inferers import sliding_window_inference
+from nibabel.affines import apply_affine
+from torch import Tensor
+
+from datagen.cohort import Scans
+from datagen.lesions import label_lesions
+from datagen.volumes import Grid
+
+
+class Detection(NamedTuple):
+    """One new lesion: its volume, centroid in scanner millimetres (RAS+) and confidence."""
+
+    id: int
+    volume_mm3: float
+    x_mm: float
+    y_mm: float
+    z_mm: float
+    peak_probability: float
+    mean_probability: float
+
+
+def predict_probability(
+    network: Callable[[Tensor], Tensor], scans: Scans, patch: int, overlap: float
+) -> Float32[np.ndarray, "x y z"]:
+    """Probability of a new lesion on the case's working grid, 0 outside the brain.
+
+    Windows of `patch`³ overlap by the given share and are blended by a Gaussian. The network runs
+    where its parameters are.
+    """
+    device = next(network.parameters()).device if isinstance(network, torch.nn.Module) else None
+    visits = torch.from_numpy(np.stack([scans.time1, scans.time2]))[None].to(device)
+    with torch.inference_mode():
+        probability: Tensor = sliding_window_inference(
+            visits,
+            roi_size=(patch, patch, patch),
+            sw_batch_size=4,
+            predictor=lambda windows: torch.sigmoid(network(windows).float()),
+            overlap=overlap,
+            mode="gaussian",
+            padding_mode="constant",
+            cval=float(visits.min()),
+        )
+    inside: np.ndarray = probability[0, 0].cpu().numpy() * scans.brain
+    return inside
+
+
+def find_lesions(
+    probability: Float[np.ndarray, "x y z"], threshold: float, min_volume_mm3: float, grid: Grid
+) -> Bool[np.ndarray, "x y z"]:
+    """Mask of the lesions: probability at or above the threshold, larger than the volume."""
+    mask = probability >= threshold
+    labels, count = label_lesions(mask)
+    volumes_mm3 = np.bincount(labels.ravel(), minlength=count + 1) * grid.voxel_volume_mm3
+    # a volume of exactly the minimum is dropped, also where it carries a rounding error
+    keep = volumes_mm3 > min_volume_mm3 * (1 + 1e-6)
+    keep[0] = False
+    found: np.ndarray = keep[labels]
+    return found
+
+
+def list_lesions(
+    mask: Bool[np.ndarray, "x y z"], probability: Float[np.ndarray, "x y z"], grid: Grid
+) -> list[Detection]:
+    """Describe each lesion of a mask, the most confident first; empty for an empty mask."""
+    labels, count = label_lesions(mask)
+    statistics: dict[str, Any] = cc3d.statistics(labels)
+    detections = []
+    for lesion in range(1, count + 1):
+        box = statistics["bounding_boxes"][lesion]
+        inside = probability[box][labels[box] == lesion]
+        volume_mm3 = inside.size * grid.voxel_volume_mm3
+        centre = apply_affine(grid.affine, statistics["centroids"][lesion])
+        place = (round(float(axis), 2) for axis in centre)
+        detections.append((volume_mm3, *place, float(inside.max()), float(inside.mean())))
+    detections.sort(key=lambda row: -row[-2])
+    return [Detection(index + 1, *row) for index, row in enumerate(detections)]

@@ -1,0 +1,112 @@
+"""Prediction of cases on visit 2's own grid: mask, probability map, and a table of lesions."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Float32
+
+from datagen import volumes
+from datagen.cohort import Case, Scans, of_split, read_cohort, read_scans
+from datagen.errors import InputError
+from datagen.files import write_table
+from datagen.progress import track
+from metricnet import runs
+from segnet import baselines
+from segnet.config import PredictSettings, TrainSettings
+from segnet.data import crop_to_brain, read_cases
+from segnet.inference import Detection, find_lesions, list_lesions, predict_probability
+from segnet.prediction_paths import PredictionPaths, cohort_paths, paths_beside
+from segnet.unet import build_unet
+
+
+class Predictor(NamedTuple):
+    """Something that finds lesions: a function on the working grid, and that grid's spacing."""
+
+    probability: Callable[[Scans], Float32[np.ndarray, "x y z"]]
+    spacing_mm: float
+    name: str
+
+
+def predict(settings: PredictSettings) -> str:
+    """Predict one case or a cohort; return a sentence about what was written.
+
+    Raises InputError where model, scans or the combination of flags cannot be used.
+    """
+    cases = _cases(settings)
+    predictor = _predictor(settings)
+    found = 0
+    for case in track(cases, "cases predicted", len(cases)):
+        paths = cohort_paths(settings.out, case) if settings.cohort else paths_beside(settings.out)
+        found += len(predict_case(case, predictor, paths, settings))
+    return f"{predictor.name} found {found} new lesions in {len(cases)} cases; wrote {settings.out}"
+
+
+def predict_case(
+    case: Case, predictor: Predictor, paths: PredictionPaths, settings: PredictSettings
+) -> list[Detection]:
+    """Predict one case and write its three files; return its lesions."""
+    scans = crop_to_brain(read_scans(case, predictor.spacing_mm))
+    working = nib.Nifti1Image(predictor.probability(scans), scans.grid.affine)
+    time2 = volumes.read_image(case.time2)
+    grid = volumes.grid_of(time2)
+    probability = np.clip(volumes.resample(working, grid), 0, 1)
+    mask = find_lesions(probability, settings.threshold, settings.min_volume_mm3, grid)
+    detections = list_lesions(mask, probability, grid)
+    volumes.save_like(probability, time2, paths.probability)
+    write_table(paths.lesions, [row._asdict() for row in detections], Detection._fields)
+    # the mask comes last: where it is, the case is complete
+    volumes.save_like(mask.astype(np.uint8), time2, paths.mask)
+    return detections
+
+
+def _cases(settings: PredictSettings) -> list[Case]:
+    if settings.cohort:
+        if settings.time1 or settings.time2:
+            raise InputError("give --cohort, or --time1 and --time2, not both")
+        return of_split(read_cohort(settings.cohort), settings.split)
+    if not (settings.time1 and settings.time2):
+        raise InputError("--time1 and --time2 are needed, or --cohort for many cases")
+    if not settings.out.name.endswith((".nii", ".nii.gz")):
+        raise InputError(f"--out {settings.out}: the mask's name must end in .nii.gz or .nii")
+    case = Case("scan", "scan", settings.time1, settings.time2, brain_mask=settings.brain_mask)
+    return [case]
+
+
+def _predictor(settings: PredictSettings) -> Predictor:
+    if (settings.model is None) == (settings.baseline is None):
+        raise InputError("give either --model RUN or --baseline")
+    if settings.model:
+        return load_predictor(settings.model, settings.overlap)
+    if settings.baseline == "empty":
+        return Predictor(baselines.no_lesions, 1.0, "the empty baseline")
+    threshold_z = _fit_subtraction(settings)
+    probability = partial(baselines.subtraction, threshold_z=threshold_z)
+    return Predictor(probability, 1.0, f"subtraction above {threshold_z:g} deviations")
+
+
+def load_predictor(run: Path, overlap: float) -> Predictor:
+    """Load the best network of a training run; InputError where the folder holds none."""
+    trained = runs.read_config(run, "segnet.train", TrainSettings)
+    network = build_unet(trained.network, trained.channels)
+    weights = runs.best_weights(run)
+    network.load_state_dict(
+        {name.removeprefix("network."): weight for name, weight in weights.items()}
+    )
+    probability = partial(predict_probability, network.eval(), patch=trained.patch, overlap=overlap)
+    return Predictor(probability, trained.spacing_mm, f"the network of {run}")
+
+
+def _fit_subtraction(settings: PredictSettings) -> float:
+    """Fit on the cohort's cases of other splits that have a truth; else take the default."""
+    if settings.cohort is None or settings.split == "all":
+        return baselines.DEFAULT_THRESHOLD_Z
+    others = [
+        case
+        for case in read_cohort(settings.cohort)
+        if case.truth and case.split not in (None, settings.split)
+    ]
+    return baselines.fit_threshold(read_cases(others, 1.0), settings.min_volume_mm3)

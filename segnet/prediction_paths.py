@@ -1,0 +1,36 @@
+"""Where the files of a predicted case lie."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from datagen.cohort import Case
+
+_BIDS_SCAN = re.compile(r"(sub-[^_]+)_(ses-[^_]+)_.*FLAIR\.nii(\.gz)?$")
+
+
+class PredictionPaths(NamedTuple):
+    """Where the three files of one predicted case lie."""
+
+    mask: Path
+    probability: Path
+    lesions: Path
+
+
+def cohort_paths(folder: Path, case: Case) -> PredictionPaths:
+    """Paths below a folder of predictions: a BIDS derivative's names for a BIDS scan."""
+    bids = _BIDS_SCAN.search(case.time2.name)
+    if not bids:
+        names = ("new_lesions.nii.gz", "probability.nii.gz", "lesions.csv")
+        return PredictionPaths(*(folder / case.name / name for name in names))
+    subject, session = bids[1], bids[2]
+    stem = f"{subject}_{session}_space-orig_label-lesion_desc-new"
+    names = (f"{stem}_mask.nii.gz", f"{stem}_probseg.nii.gz", f"{stem}_lesions.csv")
+    return PredictionPaths(*(folder / subject / session / "anat" / name for name in names))
+
+
+def paths_beside(mask: Path) -> PredictionPaths:
+    """Paths for one case: the map and the table lie beside the mask, under its name."""
+    stem = mask.name.removesuffix(".gz").removesuffix(".nii")
+    probability = mask.with_name(f"{stem}_probability.nii.gz")
+    return PredictionPaths(mask, probability, mask.with_name(f"{stem}_lesions.csv"))
