@@ -5,7 +5,18 @@ DEMO := runs/demo
 .PHONY: demo test lint clean
 
 demo: .venv/installed  ## the main job, from simulated scans to runs/demo/report.html
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/demo.py --out $(DEMO)
+	rm -rf $(DEMO)
+	$(BIN)/datagen phantom --config demo --out $(DEMO)/cohort
+	$(BIN)/datagen build --config demo --masks $(DEMO)/cohort --masks $(DEMO)/cohort/all_lesions.csv --out $(DEMO)/pairs.h5
+	$(BIN)/datagen inspect $(DEMO)/pairs.h5 --out $(DEMO)/pairs
+	$(BIN)/metricnet train --config demo --pairs $(DEMO)/pairs.h5 --out $(DEMO)/estimator
+	$(BIN)/metricnet evaluate --estimator $(DEMO)/estimator --pairs $(DEMO)/pairs.h5 --out $(DEMO)/agreement
+	$(BIN)/segnet train --config demo --cohort $(DEMO)/cohort --estimator $(DEMO)/estimator --out $(DEMO)/network
+	$(BIN)/segnet predict --model $(DEMO)/network --cohort $(DEMO)/cohort --split test --out $(DEMO)/predictions/network
+	$(BIN)/segnet predict --baseline subtraction --cohort $(DEMO)/cohort --split test --out $(DEMO)/predictions/subtraction
+	$(BIN)/segnet predict --baseline empty --cohort $(DEMO)/cohort --split test --out $(DEMO)/predictions/empty
+	$(BIN)/segnet evaluate --truth $(DEMO)/cohort --split test --prediction $(DEMO)/predictions/network --prediction $(DEMO)/predictions/subtraction --prediction $(DEMO)/predictions/empty --rule overlap --rule msseg2 --out $(DEMO)/scores
+	$(BIN)/segnet report $(DEMO)/network --scores $(DEMO)/scores --out $(DEMO)/report.html
 
 test: lint  ## lint, types, import contracts, tests with branch coverage
 	$(BIN)/coverage erase

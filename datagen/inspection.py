@@ -58,7 +58,8 @@ def _draw_balance(file: PairFile) -> Figure:
     by_score, by_count, by_patient = figure.subplots(1, 3)
     scores, styles = file.column("f1"), file.column("style")
     names = np.unique(styles)
-    by_score.hist([scores[styles == name] for name in names], 10, (0, 1), stacked=True, label=names)
+    of_style = [scores[styles == name] for name in names]
+    by_score.hist(of_style, bins=10, range=(0, 1), stacked=True, label=list(names))
     by_score.set(title=f"{len(file)} pairs by exact L-F1", xlabel="L-F1", ylabel="pairs")
     by_score.legend(title="style", fontsize="small")
     lesions = file.column("truth_lesions")

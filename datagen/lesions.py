@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 import cc3d
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Integer
 
 Rule = Literal["overlap", "geo", "msseg2"]
 
@@ -40,8 +40,8 @@ class Matching(NamedTuple):
     Labels count from 1, 0 is background; entry `i - 1` of the hits belongs to label `i`.
     """
 
-    truth_labels: Int[np.ndarray, "x y z"]
-    predicted_labels: Int[np.ndarray, "x y z"]
+    truth_labels: Integer[np.ndarray, "x y z"]
+    predicted_labels: Integer[np.ndarray, "x y z"]
     truth_hit: Bool[np.ndarray, " truth_lesions"]
     predicted_hit: Bool[np.ndarray, " predicted_lesions"]
 
@@ -58,7 +58,7 @@ def min_volume_mm3(rule: Rule) -> float:
 
 def label_lesions(
     mask: Bool[np.ndarray, "x y z"], neighbours: Literal[6, 26] = 26
-) -> tuple[Int[np.ndarray, "x y z"], int]:
+) -> tuple[Integer[np.ndarray, "x y z"], int]:
     """Number the lesions of a mask from 1; return the labels and how many there are.
 
     >>> label_lesions(np.eye(3, dtype=bool)[None])[1]  # touching by a corner is one lesion
@@ -148,7 +148,7 @@ def _bounding_box(mask: Bool[np.ndarray, "x y z"]) -> tuple[slice, slice, slice]
 
 def _lesions_above(
     mask: Bool[np.ndarray, "x y z"], neighbours: Literal[6, 26], smallest: float
-) -> tuple[Int[np.ndarray, "x y z"], int]:
+) -> tuple[Integer[np.ndarray, "x y z"], int]:
     """Label the components of more than `smallest` voxels."""
     if not mask.size:
         return np.zeros(mask.shape, np.int32), 0
@@ -163,24 +163,24 @@ def _lesions_above(
     return renumbered[labels], int(keep.sum())
 
 
-def _flags(hit_labels: Int[np.ndarray, " voxels"], count: int) -> Bool[np.ndarray, " lesions"]:
+def _flags(hit_labels: Integer[np.ndarray, " voxels"], count: int) -> Bool[np.ndarray, " lesions"]:
     flags = np.zeros(count + 1, bool)
     flags[hit_labels] = True
     return flags[1:]
 
 
 def _place(
-    labels: Int[np.ndarray, "a b c"], shape: tuple[int, ...], box: tuple[slice, slice, slice]
-) -> Int[np.ndarray, "x y z"]:
+    labels: Integer[np.ndarray, "a b c"], shape: tuple[int, ...], box: tuple[slice, slice, slice]
+) -> Integer[np.ndarray, "x y z"]:
     whole = np.zeros(shape, labels.dtype)
     whole[box] = labels
     return whole
 
 
 def _detected(
-    labels: Int[np.ndarray, "x y z"],
+    labels: Integer[np.ndarray, "x y z"],
     count: int,
-    other_labels: Int[np.ndarray, "x y z"],
+    other_labels: Integer[np.ndarray, "x y z"],
     other_count: int,
 ) -> Bool[np.ndarray, " lesions"]:
     """Official detection: which lesions of `labels` the components of `other_labels` detect."""
@@ -201,7 +201,9 @@ def _detected(
     return detected
 
 
-def _is_detected(overlaps: Int[np.ndarray, " components"], outside: np.ndarray, size: int) -> bool:
+def _is_detected(
+    overlaps: Integer[np.ndarray, " components"], outside: np.ndarray, size: int
+) -> bool:
     total = int(overlaps.sum())
     if total <= _MIN_FRACTION * size:
         return False

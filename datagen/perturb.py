@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import cc3d
 import numpy as np
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Bool, Float32, Integer
 from scipy import ndimage
 
 from datagen.balance import Counts
 
 Box = tuple[slice, slice, slice]
-Shape = Bool[np.ndarray, "a b c"]
+Shape = Bool[np.ndarray, "_ _ _"]  # of any size: a turned lesion changes its sides
 
 _MARGIN = 3  # voxels around a lesion in which its edited form may lie
 _PLACES_TRIED = 12
@@ -18,7 +18,7 @@ _CUBE = np.ones((3, 3, 3), bool)
 
 
 def perturb(
-    labels: Int[np.ndarray, "d h w"],
+    labels: Integer[np.ndarray, "d h w"],
     counts: Counts,
     invented_shapes: Sequence[Shape],
     rng: np.random.Generator,
@@ -47,7 +47,7 @@ def perturb(
     return prediction
 
 
-def _boxes(labels: Int[np.ndarray, "d h w"]) -> list[Box]:
+def _boxes(labels: Integer[np.ndarray, "d h w"]) -> list[Box]:
     boxes = cc3d.statistics(labels)["bounding_boxes"][1:]
     return [(_widened(x), _widened(y), _widened(z)) for x, y, z in boxes]
 
@@ -111,7 +111,7 @@ def _bridge(
 
 def _invent(
     prediction: Float32[np.ndarray, "d h w"],
-    labels: Int[np.ndarray, "d h w"],
+    labels: Integer[np.ndarray, "d h w"],
     false: int,
     shapes: Sequence[Shape],
     rng: np.random.Generator,

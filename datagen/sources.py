@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import cc3d
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Integer
 
 from datagen import volumes
 from datagen.cohort import Case, read_cohort, split_by_patient
@@ -21,7 +21,7 @@ class SourceMask(NamedTuple):
     patient: str
     split: str
     mask: Bool[np.ndarray, "x y z"]
-    centres: Int[np.ndarray, "lesions 3"]
+    centres: Integer[np.ndarray, "lesions 3"]
     shapes: tuple[Bool[np.ndarray, "a b c"], ...]
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.processing import resample_from_to
@@ -187,7 +187,7 @@ def save_like(data: np.ndarray, reference: nib.Nifti1Image, path: Path) -> None:
 
 
 def cut_patch(
-    volume: np.ndarray, centre: Int[np.ndarray, "3"], patch: int, fill: float = 0
+    volume: np.ndarray, centre: Integer[np.ndarray, "3"], patch: int, fill: float = 0
 ) -> np.ndarray:
     """Cut `patch`³ voxels around a centre; what lies beyond the volume is `fill`."""
     start = centre - patch // 2

@@ -38,7 +38,7 @@ class Comparison(NamedTuple):
         """Errors and correlations; correlations are 0 where one side does not vary."""
         error = self.estimated - self.exact
         return {
-            "pairs": int(error.size),
+            "pairs": float(error.size),
             "mse": float(np.mean(error**2)),
             "mae": float(np.mean(np.abs(error))),
             "pearson": _correlation(stats.pearsonr, self.exact, self.estimated),
@@ -122,7 +122,7 @@ def draw_scatter(compared: Comparison) -> Figure:
     axes.plot(middles, [row["mean_estimate"] for row in rows], "o-", color="#D55E00")
     summary = compared.summary()
     axes.set(
-        title=f"{summary['pairs']} held-out pairs: MSE {summary['mse']:.4f}, "
+        title=f"{summary['pairs']:.0f} held-out pairs: MSE {summary['mse']:.4f}, "
         f"Spearman {summary['spearman']:.3f}",
         xlabel="exact L-F1",
         ylabel="estimated L-F1",

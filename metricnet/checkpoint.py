@@ -37,13 +37,13 @@ def save_estimator(path: Path, saved: SavedEstimator) -> None:
         partial.write_bytes(save(weights, {"lesionwise": json.dumps(metadata, sort_keys=True)}))
 
 
-def load_estimator(path: Path) -> SavedEstimator:
+def load_estimator(path: str | Path) -> SavedEstimator:
     """Read an estimator from its file, or from the folder of the run that trained it.
 
     Raises InputError where there is none, the file is broken, or its schema is another.
     """
-    path = path / FILE_NAME if path.is_dir() else path
-    require_file(path)
+    path = Path(path)
+    path = require_file(path / FILE_NAME if path.is_dir() else path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("lesionwise", "{}"))

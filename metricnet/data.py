@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Integer
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -76,11 +76,11 @@ class PairDataset(Dataset[PairSample]):
 
     def __getitem__(self, item: int) -> PairSample:
         if self._seed is None:
-            index = self._indices[item]
+            index = int(self._indices[item])
             truth, probability = self._file.volumes(index)
         else:
             rng = np.random.default_rng([self._seed, item])
-            index = self._indices[rng.integers(len(self._indices))]
+            index = int(rng.choice(self._indices))
             truth, probability = turn_alike(self._file.volumes(index), rng)
         roots = exact_roots(truth > 0, probability >= 128, self._rule, self._spacing_mm)
         return PairSample(
@@ -122,7 +122,7 @@ def exact_roots(
 
 
 def _density(
-    labels: Int[np.ndarray, "d h w"], chosen: Bool[np.ndarray, " lesions"]
+    labels: Integer[np.ndarray, "d h w"], chosen: Bool[np.ndarray, " lesions"]
 ) -> Float[np.ndarray, "i j k"]:
     shape = tuple(side // DENSITY_STRIDE for side in labels.shape)
     voxels = np.nonzero(labels)
@@ -131,5 +131,5 @@ def _density(
     mass = np.concatenate([[0.0], chosen / np.maximum(sizes[1:], 1)])
     blocks = np.ravel_multi_index(tuple(axis // DENSITY_STRIDE for axis in voxels), shape)
     counted = np.bincount(blocks, weights=mass[of_voxel], minlength=int(np.prod(shape)))
-    density: np.ndarray = counted.reshape(shape)
+    density: np.ndarray = counted.reshape(shape).astype(np.float32)
     return density

@@ -1,7 +1,5 @@
 """The learned loss: 1 − F̂, with F̂ frozen in every sense."""
 
-from typing import Self
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -41,7 +39,7 @@ class LesionWiseLoss(nn.Module):
         f1: Tensor = self.estimator(probability, truth.detach())
         return f1
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "LesionWiseLoss":
         """Keep the estimator in evaluation mode whatever the mode of the network around it."""
         super().train(mode)
         self.estimator.eval()

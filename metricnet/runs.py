@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import click
 import numpy as np
 import pytorch_lightning as lightning
 import torch
@@ -55,20 +56,15 @@ def make_trainer(
     devices: int,
 ) -> lightning.Trainer:
     """Return a trainer that keeps last and best checkpoint, a history and a TensorBoard log."""
-    checkpoints = ModelCheckpoint(
-        folder,
-        filename=Path(BEST).stem,
-        monitor=monitor,
-        mode=mode,
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
+    each_epoch = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    best = ModelCheckpoint(
+        folder, filename=Path(BEST).stem, monitor=monitor, mode=mode, **each_epoch
     )
-    callbacks: list[Callback] = [EpochSeed(seed), History(folder / HISTORY), checkpoints]
+    last = ModelCheckpoint(folder, filename=Path(LAST).stem, **each_epoch)
+    callbacks: list[Callback] = [StepSeed(seed), History(folder / HISTORY), best, last]
     if max_minutes is not None:
         callbacks.append(Timer({"seconds": max_minutes * 60}, interval="epoch", verbose=False))
-    if _shows_progress():
-        callbacks.append(TQDMProgressBar(leave=True))
+    callbacks.append(TQDMProgressBar(leave=True) if _shows_progress() else EpochLines())
     return lightning.Trainer(
         max_epochs=epochs,
         accelerator="auto",
@@ -79,7 +75,7 @@ def make_trainer(
         enable_progress_bar=_shows_progress(),
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=10,
+        log_every_n_steps=1,
         use_distributed_sampler=False,
     )
 
@@ -105,7 +101,6 @@ def quiet_trainer() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
             warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
             yield
     finally:
         logger.setLevel(level)
@@ -131,16 +126,16 @@ def best_weights(folder: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-class EpochSeed(Callback):
-    """Seeds torch at each epoch, so that a resumed training draws what an unbroken one draws."""
+class StepSeed(Callback):
+    """Seeds torch at each step, so that a resumed training draws what an unbroken one draws."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def on_train_epoch_start(self, trainer: lightning.Trainer, *_: object) -> None:
-        """Seed by run, epoch and process."""
-        of_epoch = np.random.SeedSequence([self._seed, trainer.current_epoch, trainer.global_rank])
-        torch.manual_seed(int(of_epoch.generate_state(1)[0]))
+    def on_train_batch_start(self, trainer: lightning.Trainer, *_: object) -> None:
+        """Seed by run, step and process."""
+        of_step = np.random.SeedSequence([self._seed, trainer.global_step, trainer.global_rank])
+        torch.manual_seed(int(of_step.generate_state(1)[0]))
 
 
 class History(Callback):
@@ -164,6 +159,16 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of a checkpoint."""
         self._rows = list(state_dict["rows"])
+
+
+class EpochLines(Callback):
+    """One line per epoch on the error stream, where no progress bar can be shown."""
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: object) -> None:
+        """Write the epoch's metrics."""
+        metrics = sorted(trainer.callback_metrics.items())
+        shown = ", ".join(f"{name} {float(value):.4g}" for name, value in metrics)
+        click.echo(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown}", err=True)
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:

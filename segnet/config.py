@@ -10,6 +10,7 @@ from datagen.lesions import Rule
 from metricnet.config import Precision
 
 Network = Literal["strided", "full_resolution"]
+Schedule = Literal["cosine", "constant"]
 Baseline = Literal["empty", "subtraction"]
 
 
@@ -33,6 +34,9 @@ class TrainSettings(Settings):
     steps_per_epoch: int = Field(100, description="Optimiser steps per epoch.", ge=1)
     batch: int = Field(4, description="Patches per step.", ge=1)
     learning_rate: float = Field(1e-4, description="Rate of Adam.", gt=0)
+    schedule: Schedule = Field(
+        "cosine", description="Course of the rate: to 0 along a cosine, or constant."
+    )
     lesion_share: float = Field(
         0.6, description="Share of patches drawn around a new lesion.", ge=0, le=1
     )

@@ -51,7 +51,7 @@ class PatchDataset(Dataset[PatchSample]):
         self._cases, self._patch = cases, patch
         self._lesion_share, self._seed = lesion_share, seed
         self._lesions = [_lesion_voxels(case) for case in cases]
-        self._brains = [np.argwhere(case.brain) for case in cases]
+        self._brains = [np.flatnonzero(case.brain).astype(np.int32) for case in cases]
         self._active = [index for index, found in enumerate(self._lesions) if found]
         if not self._active:
             raise InputError("no case to train on holds a new lesion")
@@ -83,7 +83,8 @@ class PatchDataset(Dataset[PatchSample]):
             jitter = rng.integers(-reach, reach + 1, size=3)
             return case, voxels[rng.integers(len(voxels))] + jitter
         case = int(rng.integers(len(self._cases)))
-        return case, self._brains[case][rng.integers(len(self._brains[case]))]
+        voxel = self._brains[case][rng.integers(len(self._brains[case]))]
+        return case, np.array(np.unravel_index(voxel, self._cases[case].brain.shape))
 
 
 def change_contrast(

@@ -1,6 +1,7 @@
 """Training of the two-timepoint network with `Dice + α (1 − F̂)`."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as lightning
@@ -59,10 +60,16 @@ class SegmentationTask(lightning.LightningModule):
     """One network, its loss, and the exact scores that are logged beside it."""
 
     def __init__(
-        self, network: nn.Module, learned: LearnedTerm | None, learning_rate: float, patch: int
+        self,
+        network: nn.Module,
+        learned: LearnedTerm | None,
+        patch: int,
+        learning_rate: float,
+        cosine_steps: int | None,
     ) -> None:
         super().__init__()
-        self.network, self._learning_rate, self._patch = network, learning_rate, patch
+        self.network, self._patch = network, patch
+        self._learning_rate, self._cosine_steps = learning_rate, cosine_steps
         # in a list, the frozen estimator stays out of this module's checkpoints
         self._learned = [learned] if learned else []
 
@@ -102,12 +109,16 @@ class SegmentationTask(lightning.LightningModule):
         dice = dice_coefficient(scans.truth, prediction)
         f1 = score_lesions(scans.truth, prediction).f1 or 0.0
         scores = {"validation/dice": dice, "validation/f1": f1, MONITOR: (dice + f1) / 2}
-        self.log_dict(scores, batch_size=1, sync_dist=True)
-        self.log("f1", f1, batch_size=1, prog_bar=True, logger=False)
+        self.log_dict(scores, batch_size=1, sync_dist=True, prog_bar=True)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam with a first-moment decay of 0.9, as published."""
-        return torch.optim.Adam(self.network.parameters(), self._learning_rate, betas=(0.9, 0.999))
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Adam with a first-moment decay of 0.9, as published; the rate may fall along a cosine."""
+        parameters = self.network.parameters()
+        optimizer = torch.optim.Adam(parameters, self._learning_rate, betas=(0.9, 0.999))
+        if self._cosine_steps is None:
+            return {"optimizer": optimizer}
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self._cosine_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
 
 
 def exact_f1(
@@ -153,7 +164,14 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     last = runs.open_run(settings.out, SECTION, settings, settings.resume)
     torch.manual_seed(settings.seed)
     network = build_unet(settings.network, settings.channels)
-    task = SegmentationTask(network, learned, settings.learning_rate, settings.patch)
+    steps = settings.epochs * settings.steps_per_epoch
+    task = SegmentationTask(
+        network,
+        learned,
+        settings.patch,
+        settings.learning_rate,
+        cosine_steps=steps if settings.schedule == "cosine" else None,
+    )
     draws = DrawSampler(settings.steps_per_epoch * settings.batch)
     with runs.quiet_trainer():
         trainer = runs.make_trainer(

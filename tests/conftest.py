@@ -1,12 +1,14 @@
-"""Small real volumes and runs that several tests look at."""
+"""Real scans beside the checkout, and a tiny cohort, pair file and runs made by the commands."""
 
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+EDGE = 40
 
 
 @pytest.fixture
@@ -22,9 +24,78 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(5)
 
 
-def save_volume(data: np.ndarray, path: Path, spacing_mm: float | tuple = 1.0) -> Path:
-    """Write an array as NIfTI with axis-aligned voxels."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    affine = np.diag([*np.broadcast_to(spacing_mm, 3), 1.0])
-    nib.save(nib.Nifti1Image(data, affine), path)
-    return path
+@pytest.fixture(scope="session")
+def tiny_cohort(tmp_path_factory) -> Path:
+    """Four patients of 40³ voxels with cube lesions that are brighter at visit 2; one is clean."""
+    folder = tmp_path_factory.mktemp("tiny") / "cohort"
+    for number in range(4):
+        _write_case(folder / f"case{number}", number)
+    return folder
+
+
+def _write_case(folder: Path, number: int) -> None:
+    rng = np.random.default_rng(number)
+    brain = np.zeros((EDGE,) * 3, bool)
+    brain[4:-4, 4:-4, 4:-4] = True
+    truth = np.zeros_like(brain)
+    for x, y, z in rng.integers(8, EDGE - 12, (0 if number == 3 else 5, 3)):
+        truth[x : x + 3, y : y + 3, z : z + 2] = True
+    tissue = rng.normal(500, 40, brain.shape) * brain
+    visits = (tissue, tissue + 300 * truth)
+    folder.mkdir(parents=True)
+    for visit, scan in enumerate(visits, start=1):
+        _save(scan.astype(np.int16), folder / f"flair_time0{visit}_on_middle_space.nii.gz")
+    _save(truth.astype(np.uint8), folder / "ground_truth.nii.gz")
+    _save(brain.astype(np.uint8), folder / "brain_mask.nii.gz")
+
+
+def _save(data: np.ndarray, path: Path) -> None:
+    nib.save(nib.Nifti1Image(data, np.eye(4)), path)
+
+
+@pytest.fixture(scope="session")
+def tiny_pairs(tiny_cohort, tmp_path_factory) -> Path:
+    """A pair file of 60 pairs of 32³, built from the tiny cohort."""
+    out = tmp_path_factory.mktemp("pairs") / "pairs.h5"
+    options = ["--pairs", "60", "--patch", "32", "--workers", "1", "--validation-fraction", "0.4"]
+    run_command("datagen", "build", "--masks", tiny_cohort, "--out", out, *options)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_estimator(tiny_pairs, tmp_path_factory) -> Path:
+    """Run folder of an estimator trained for two epochs of three steps."""
+    out = tmp_path_factory.mktemp("estimator") / "run"
+    options = ["--epochs", "2", "--steps-per-epoch", "3", "--batch", "4"]
+    run_command("metricnet", "train", "--pairs", tiny_pairs, "--out", out, *options)
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_cohort, tiny_estimator, tmp_path_factory) -> Path:
+    """Run folder of a network trained for three epochs of four steps, F̂ from the second on."""
+    out = tmp_path_factory.mktemp("segnet") / "run"
+    options = ["--epochs", "3", "--steps-per-epoch", "4", "--batch", "2", "--patch", "32"]
+    options += ["--channels", "8", "--alpha-warmup-epochs", "1", "--learning-rate", "0.003"]
+    inputs = ["--cohort", tiny_cohort, "--estimator", tiny_estimator, "--out", out]
+    run_command("segnet", "train", *inputs, *options)
+    return out
+
+
+def run_command(program: str, *arguments: object) -> str:
+    """Run a command in this process as a user types it; return what it prints."""
+    from datagen import cli as datagen_cli
+    from metricnet import cli as metricnet_cli
+    from segnet import cli as segnet_cli
+
+    mains = {"datagen": datagen_cli, "metricnet": metricnet_cli, "segnet": segnet_cli}
+    words = [str(argument) for argument in arguments]
+    result = CliRunner().invoke(mains[program].main, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Run a command in this process as a user types it: run("datagen", "build", ...)."""
+    return run_command

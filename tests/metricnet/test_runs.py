@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from datagen.errors import InputError
+from metricnet import runs
+from metricnet.config import TrainSettings
+
+SECTION = "metricnet.train"
+
+
+@pytest.fixture
+def settings(tmp_path) -> TrainSettings:
+    return TrainSettings(pairs=tmp_path / "pairs.h5", seed=3)
+
+
+def test_a_run_is_not_overwritten(tmp_path, settings):
+    runs.open_run(tmp_path, SECTION, settings, resume=False)
+    with pytest.raises(InputError, match="add --resume"):
+        runs.open_run(tmp_path, SECTION, settings, resume=False)
+
+
+def test_a_resumed_run_keeps_its_settings(tmp_path, settings):
+    runs.open_run(tmp_path, SECTION, settings, resume=False)
+    other = settings.model_copy(update={"seed": 4})
+    with pytest.raises(InputError, match="begun with seed = 3, not 4"):
+        runs.open_run(tmp_path, SECTION, other, resume=True)
+
+
+def test_minutes_may_change_between_parts_of_a_run(tmp_path, settings):
+    runs.open_run(tmp_path, SECTION, settings, resume=False)
+    longer = settings.model_copy(update={"max_minutes": 5.0})
+    assert runs.open_run(tmp_path, SECTION, longer, resume=True) is None
+
+
+def test_settings_are_read_back_from_a_run(tmp_path, settings):
+    runs.open_run(tmp_path, SECTION, settings, resume=False)
+    assert runs.read_config(tmp_path, SECTION, TrainSettings) == settings
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(InputError, match="is not a run folder"):
+        runs.read_config(tmp_path, SECTION, TrainSettings)
+
+
+def test_precision_is_what_was_asked_for():
+    assert runs.resolve_precision("32") == "32"
+    assert runs.resolve_precision("bf16") == "bf16"
+    native = torch.cuda.is_available() or torch.cpu.get_capabilities().get("avx512_bf16", False)
+    assert runs.resolve_precision("auto") == ("bf16" if native else "32")
+
+
+def test_a_training_stops_after_its_minutes(tiny_pairs, tmp_path, run):
+    options = ["--epochs", "50", "--steps-per-epoch", "1", "--batch", "1", "--max-minutes", "0.001"]
+    run("metricnet", "train", "--pairs", tiny_pairs, "--out", tmp_path / "run", *options)
+    assert len(runs.read_history(tmp_path / "run")) < 50

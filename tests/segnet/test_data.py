@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+
+from datagen.cohort import Scans, read_cohort
+from datagen.errors import InputError
+from datagen.volumes import Grid
+from segnet.data import PatchDataset, change_contrast, crop_to_brain, read_cases
+
+
+@pytest.fixture
+def scans(rng) -> Scans:
+    brain, truth = np.zeros((2, 24, 24, 24), bool)
+    brain[4:20, 4:20, 4:20] = True
+    truth[6:8, 6:8, 6:8] = truth[15, 15, 15] = True  # two lesions
+    visits = rng.normal(size=(2, 24, 24, 24)).astype(np.float32)
+    time2 = (visits[1] + 5 * truth).astype(np.float32)
+    return Scans(visits[0], time2, brain, truth, Grid((24, 24, 24), np.eye(4)))
+
+
+def test_cropping_keeps_brain_and_lesions_and_moves_the_affine(scans):
+    cropped = crop_to_brain(scans)
+    assert cropped.brain.all()
+    assert cropped.truth.sum() == scans.truth.sum()
+    assert cropped.grid.shape == cropped.time1.shape == (16, 16, 16)
+    assert cropped.grid.affine[:3, 3].tolist() == [4, 4, 4]
+
+
+def test_a_draw_depends_on_seed_and_number_alone(scans):
+    first, second = (PatchDataset([scans], 16, 0.5, seed=1) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first[7], second[7], strict=True))
+    assert not torch.equal(first[7].visits, PatchDataset([scans], 16, 0.5, seed=2)[7].visits)
+    assert not torch.equal(first[7].visits, first[8].visits)
+
+
+def test_patches_around_lesions_hold_a_lesion(scans):
+    dataset = PatchDataset([scans], 16, lesion_share=1.0, seed=0)
+    assert all(dataset[item].truth.any() for item in range(20))
+
+
+def test_truth_turns_with_the_visits(scans):
+    dataset = PatchDataset([scans], 16, lesion_share=1.0, seed=0)
+    for item in range(10):
+        visits, truth = dataset[item]
+        lesion = truth[0] > 0
+        assert visits[1][lesion].mean() > visits[1][~lesion].mean() + 3
+
+
+def test_a_cohort_without_new_lesions_is_refused(scans):
+    clean = scans._replace(truth=np.zeros_like(scans.truth))
+    with pytest.raises(InputError, match="no case to train on holds a new lesion"):
+        PatchDataset([clean], 16, 0.5, seed=0)
+
+
+def test_contrast_changes_stay_small(rng):
+    visit = rng.normal(size=(16, 16, 16)).astype(np.float32)
+    changed = change_contrast(visit, rng)
+    assert 0 < np.abs(changed - visit).mean() < 0.3
+
+
+def test_cases_are_read_cut_to_their_brain(tiny_cohort):
+    cases = read_cases(read_cohort(tiny_cohort), 1.0)
+    assert {case.time1.shape for case in cases} == {(32, 32, 32)}

@@ -1,0 +1,98 @@
+import csv
+
+import pytest
+import torch
+
+from metricnet import LesionEstimator, LesionWiseLoss, runs
+from segnet.config import TrainSettings
+from segnet.data import PatchSample
+from segnet.training import LearnedTerm, SegmentationTask, exact_f1
+from segnet.unet import build_unet
+
+SPACING_MM = (1.0, 1.0, 1.0)
+
+
+@pytest.fixture
+def learned() -> LearnedTerm:
+    torch.manual_seed(0)
+    loss = LesionWiseLoss(LesionEstimator("structured", 16))
+    return LearnedTerm(loss, alpha=0.2, warmup_epochs=3, rule="overlap", spacing_mm=1.0)
+
+
+def test_the_learned_term_is_silent_for_its_warm_up(learned):
+    assert [learned.alpha(epoch) for epoch in (0, 2, 3, 9)] == [0.0, 0.0, 0.2, 0.2]
+
+
+def test_exact_score_of_each_sample_is_that_of_its_thresholded_map():
+    truth = torch.zeros(2, 1, 8, 8, 8)
+    truth[:, :, 1, 1, 1] = truth[:, :, 6, 6, 6] = 1
+    probability = 0.9 * truth
+    probability[1, :, 6, 6, 6] = 0.49
+    f1 = exact_f1(probability, truth, "overlap", SPACING_MM)
+    assert f1.tolist() == pytest.approx([1.0, 2 / 3])
+
+
+def test_an_empty_truth_without_a_score_counts_as_one_where_nothing_is_predicted():
+    truth = torch.zeros(2, 1, 8, 8, 8)
+    probability = truth.clone()
+    probability[1, :, 2:5, 2:5, 2:5] = 1
+    assert exact_f1(probability, truth, "msseg2", SPACING_MM).tolist() == [1.0, 0.0]
+
+
+def test_checkpoints_hold_the_network_without_the_estimator(learned):
+    task = SegmentationTask(build_unet("strided", 4), learned, 16, 1e-3, cosine_steps=None)
+    assert all(name.startswith("network.") for name in task.state_dict())
+
+
+@pytest.mark.parametrize("network", ["strided", "full_resolution"])
+def test_networks_keep_the_patch_and_begin_with_few_lesions(network):
+    torch.manual_seed(0)
+    unet = build_unet(network, 8)
+    probability = torch.sigmoid(unet(torch.randn(1, 2, 32, 32, 32)))
+    assert probability.shape == (1, 1, 32, 32, 32)
+    assert probability.median() < 0.1
+
+
+def test_history_logs_dice_estimate_exact_score_and_their_gap(tiny_run):
+    with (tiny_run / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [float(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert [float(row["train/alpha"]) for row in rows] == pytest.approx([0, 0.2, 0.2])
+    for row in rows:
+        for name in ("train/dice_loss", "train/estimated_f1", "train/exact_f1", "train/gap"):
+            assert 0 <= float(row[name]) <= 1
+        difference = float(row["train/estimated_f1"]) - float(row["train/exact_f1"])
+        assert float(row["train/gap"]) >= abs(difference) - 1e-5
+
+
+def test_a_run_keeps_settings_checkpoints_and_a_tensorboard_log(tiny_run):
+    assert runs.read_config(tiny_run, "segnet.train", TrainSettings).channels == 8
+    assert (tiny_run / "last.ckpt").is_file()
+    assert any(name.startswith("network.") for name in runs.best_weights(tiny_run))
+    assert list((tiny_run / "tensorboard").glob("events.*"))
+
+
+def test_the_learned_term_pulls_on_the_network(learned):
+    torch.manual_seed(0)
+    network = build_unet("strided", 4)
+    probability = torch.sigmoid(network(torch.randn(1, 2, 16, 16, 16)))
+    truth = (torch.rand(1, 1, 16, 16, 16) > 0.99).float()
+    learned.loss(probability, truth).backward()
+    assert any(weight.grad.abs().sum() > 0 for weight in network.parameters())
+
+
+def test_one_batch_can_be_learnt_by_heart():
+    torch.manual_seed(0)
+    visits = torch.randn(1, 2, 16, 16, 16) * 0.1
+    truth = torch.zeros(1, 1, 16, 16, 16)
+    truth[:, :, 4:8, 4:8, 4:8] = 1
+    visits[:, 1:] += 3 * truth
+    task = SegmentationTask(build_unet("strided", 8), None, 16, 1e-2, cosine_steps=None)
+    task.log = lambda *_, **__: None
+    optimiser = task.configure_optimizers()["optimizer"]
+    for step in range(60):
+        optimiser.zero_grad()
+        loss = task.training_step(PatchSample(visits, truth), step)
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.1
