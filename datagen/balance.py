@@ -22,8 +22,10 @@ class Balance:
         self._room = np.full(SCORE_BINS, pairs // SCORE_BINS)
         self._room[: pairs % SCORE_BINS] += 1
 
-    def wanted(self, rng: np.random.Generator) -> int:
-        """Draw one of the bins with the most room left."""
+    def wanted(self, rng: np.random.Generator, at_any_score: bool) -> int:
+        """Draw one of the bins with the most room left, or one of all bins."""
+        if at_any_score:
+            return int(rng.integers(SCORE_BINS))
         return int(rng.choice(np.flatnonzero(self._room == self._room.max())))
 
     def accept(self, f1: float, at_any_score: bool) -> bool:

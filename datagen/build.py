@@ -11,10 +11,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from pydantic import Field
 
-from datagen.balance import Balance, draw_counts
-from datagen.config import Settings, not_recorded
+from datagen.balance import SCORE_BINS, Balance, draw_counts
+from datagen.config import MAX_SEED, Settings, not_recorded
 from datagen.errors import InputError
-from datagen.files import checksum, make_folder, whole_file
+from datagen.files import checksum, require_writable, whole_file
 from datagen.lesions import Rule, connectivity, label_lesions, min_volume_mm3, score_lesions
 from datagen.perturb import perturb
 from datagen.progress import track
@@ -37,15 +37,20 @@ class BuildSettings(Settings):
     )
     out: Path = not_recorded(Path("pairs.h5"), "Pair file to write.")
     pairs: int = Field(20000, description="Number of pairs.", ge=10)
-    patch: int = Field(64, description="Edge of a patch, in voxels.", ge=16, multiple_of=8)
+    patch: int = Field(64, description="Edge of a patch, in voxels.", ge=16, le=512, multiple_of=8)
     spacing_mm: float = Field(1.0, description="Edge of a voxel, in mm.", gt=0)
     rule: Rule = Field("overlap", description="How lesions of the two masks are matched.")
     styles: tuple[Style, ...] = Field(STYLES, description="Shapes of the maps.", min_length=1)
-    empty_share: float = Field(0.04, description="Share of empty truths.", ge=0, le=1)
+    empty_share: float = Field(
+        0.04,
+        description="Share of empty truths, half with false lesions; none under msseg2.",
+        ge=0,
+        le=0.2,
+    )
     validation_fraction: float = Field(
         0.2, description="Share of patients held out, where the cohort sets no split.", gt=0, lt=1
     )
-    seed: int = Field(0, description="Seed of every draw.", ge=0)
+    seed: int = Field(0, description="Seed of every draw.", ge=0, le=MAX_SEED)
     workers: int = not_recorded(2, "Worker processes.", ge=1)
     resume: bool = not_recorded(False, "Go on with an interrupted build.")
 
@@ -65,12 +70,14 @@ def build(settings: BuildSettings) -> int:
         "version": importlib.metadata.version("lesionwise"),
         "sources_sha256": checksum(file.path for file in files),
     }
-    parts = _prepare_parts(settings, notes)
+    parts = _find_parts(settings, notes)
     missing = [number for number in range(len(parts)) if not parts[number].is_file()]
     if missing:
         sources = [read_source(file, settings.spacing_mm) for file in files]
         if not any(len(source.centres) for source in sources):
             raise InputError(f"no mask below {settings.masks[0]} holds a lesion")
+        with whole_file(_plan(settings.out)) as partial:
+            partial.write_text(_as_plan(notes), encoding="utf-8")
         _build_parts(missing, parts, sources, settings)
     pairs = (pair for part in parts for pair in load_part(part))
     write_pairs(settings.out, pairs, settings.pairs, _agreement(settings), notes)
@@ -82,8 +89,10 @@ def build_part(number: int, sources: Sequence[SourceMask], settings: BuildSettin
     """Draw the pairs of one part, their scores spread evenly over [0, 1]."""
     rng = np.random.default_rng([settings.seed, number])
     size = min(_PAIRS_PER_PART, settings.pairs - number * _PAIRS_PER_PART)
-    balance = Balance(size)
-    return [_draw_accepted(sources, settings, balance, rng) for _ in range(size)]
+    # under "msseg2" an empty truth has no score to learn
+    empty_share = 0 if settings.rule == "msseg2" else settings.empty_share
+    empty, balance = round(empty_share * size), Balance(size)
+    return [_draw_accepted(sources, settings, balance, rng, index < empty) for index in range(size)]
 
 
 def _draw_accepted(
@@ -91,12 +100,19 @@ def _draw_accepted(
     settings: BuildSettings,
     balance: Balance,
     rng: np.random.Generator,
+    is_empty: bool,
 ) -> Pair:
     for draw in range(_DRAWS_PER_PAIR * 10):
-        pair = _draw_pair(sources, settings, balance.wanted(rng), rng)
-        if pair is None or pair.score.f1 is None:
+        at_any_score = draw >= _DRAWS_PER_PAIR
+        # an empty truth scores 1 or 0, nothing between
+        wanted = (
+            int(rng.choice((0, SCORE_BINS - 1))) if is_empty else balance.wanted(rng, at_any_score)
+        )
+        pair = _draw_pair(sources, settings, wanted, rng, is_empty)
+        # "msseg2" has no score for an empty truth, and "geo" some beyond 1: neither can be learnt
+        if pair is None or pair.score.f1 is None or pair.score.f1 > 1:
             continue
-        if balance.accept(pair.score.f1, at_any_score=draw >= _DRAWS_PER_PAIR):
+        if balance.accept(pair.score.f1, at_any_score):
             return pair
     raise InputError(
         f"no pair can be drawn from these masks at patch {settings.patch}; "
@@ -109,14 +125,15 @@ def _draw_pair(
     settings: BuildSettings,
     wanted_bin: int,
     rng: np.random.Generator,
+    is_empty: bool,
 ) -> Pair | None:
     source = sources[int(rng.integers(len(sources)))]
-    is_empty = rng.random() < settings.empty_share
     if not is_empty and not len(source.centres):
         return None
     truth = _draw_truth(source, settings.patch, is_empty, rng)
     labels, count = label_lesions(truth)
-    counts = draw_counts(count, wanted_bin, rng)
+    # the middle of a hollow lesion's box can be so far from it that the patch holds none
+    counts = draw_counts(count, wanted_bin, rng) if count or is_empty else None
     if counts is None:
         return None
     style = settings.styles[int(rng.integers(len(settings.styles)))]
@@ -163,21 +180,28 @@ def _build_and_save(
     return number
 
 
-def _prepare_parts(settings: BuildSettings, notes: dict[str, object]) -> list[Path]:
+def _find_parts(settings: BuildSettings, notes: dict[str, object]) -> list[Path]:
     """Return the paths of all parts, of which a resumed build holds some already."""
-    folder = _parts_folder(settings.out)
-    plan, wanted = folder / "plan.json", json.dumps(notes, sort_keys=True)
+    folder, plan = _parts_folder(settings.out), _plan(settings.out)
+    require_writable(settings.out)
     if folder.is_dir() and not settings.resume:
         raise InputError(f"{folder} holds an interrupted build; add --resume, or delete the folder")
-    if plan.is_file() and plan.read_text() != wanted:
+    if folder.is_dir() and not (
+        plan.is_file() and plan.read_text(encoding="utf-8") == _as_plan(notes)
+    ):
         raise InputError(
             f"{folder} was begun with other settings or masks; delete it to start anew"
         )
-    make_folder(folder)
-    with whole_file(plan) as partial:
-        partial.write_text(wanted)
     count = -(-settings.pairs // _PAIRS_PER_PART)
     return [folder / f"{number:06d}.npz" for number in range(count)]
+
+
+def _plan(out: Path) -> Path:
+    return _parts_folder(out) / "plan.json"
+
+
+def _as_plan(notes: dict[str, object]) -> str:
+    return json.dumps(notes, sort_keys=True)
 
 
 def _parts_folder(out: Path) -> Path:

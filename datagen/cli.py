@@ -38,7 +38,7 @@ def build(settings: BuildSettings) -> None:
 @main.command()
 @click.argument("pairs", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("figures"), help="Folder.")
-@click.option("--seed", type=int, default=0, help="Seed of the pairs in the montage.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the pairs in the montage.")
 def inspect(pairs: Path, out: Path, seed: int) -> None:
     """Show the balance of a pair file and a montage of its pairs."""
     from datagen.inspection import inspect as draw
@@ -52,8 +52,8 @@ def inspect(pairs: Path, out: Path, seed: int) -> None:
 @click.option(
     "--both-orders",
     is_flag=True,
-    help="Add each case with its visits swapped; vanished_lesions.nii.gz beside its truth is then "
-    "the truth, and cases without that file are left out.",
+    help="Add each case a second time with its visits swapped, where vanished_lesions.nii.gz lies "
+    "beside them to be the truth.",
 )
 def cohort(source: Path, out: Path, both_orders: bool) -> None:
     """List the cases that a folder holds, as a cohort.csv to look at and to edit."""

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from datagen.errors import InputError
@@ -22,10 +28,23 @@ SECTIONS = (
 )
 
 
+MAX_SEED = 2**63 - 1
+
+
 class Settings(BaseModel):
     """What one command can be told; every field is a flag and a key of its TOML section."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_other_types(cls, values: dict[str, object]) -> dict[str, object]:
+        """Refuse in a TOML file what pydantic would convert: a text or a truth for a number."""
+        for name, value in values.items():
+            field = cls.model_fields.get(name)
+            if field and field.annotation in (int, float) and isinstance(value, str | bool):
+                raise ValueError(f"'{name}' needs a number, got {value!r}")
+        return values
 
     def recorded(self) -> dict[str, Any]:
         """Return what must be known to repeat the result, as JSON values."""
@@ -59,7 +78,7 @@ def read_recipe(config: str) -> dict[str, dict[str, object]]:
     """
     path = _find_recipe(config)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a TOML file: {error}") from error
     sections = {}
@@ -81,9 +100,13 @@ def recipe_names() -> list[str]:
 
 def format_recipe(section: str, settings: Settings) -> str:
     """Return the settings as a TOML section that `resolve` reads back to the same values."""
-    # strings, numbers, booleans and lists of them are written alike in JSON and in TOML
-    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.recorded().items()]
+    lines = [f"{key} = {_toml(value)}" for key, value in settings.recorded().items()]
     return "\n".join([f"[{section}]", *lines, ""])
+
+
+def _toml(value: object) -> str:
+    # what settings hold is written alike in JSON and in TOML, but for DEL in a string
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _find_recipe(config: str) -> Path:
@@ -111,5 +134,7 @@ def _sentence(error: ErrorDetails, section: str, origin: str, flags: Mapping[str
         return (
             f"unknown key '{key}' in {origin}; 'datagen --help' and its sisters list the settings"
         )
-    where = flag if key in flags else f"'{key}' in {origin}" if key else origin
+    if not key:
+        return f"{origin}: {error['msg'].removeprefix('Value error, ')}"
+    where = flag if key in flags else f"'{key}' in {origin}"
     return f"{where}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"

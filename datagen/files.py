@@ -17,19 +17,25 @@ def whole_file(path: Path) -> Iterator[Path]:
     The temporary name keeps all suffixes, since writers choose their format by them. Missing parent
     folders are made. Raises InputError where nothing can be written.
     """
-    make_folder(path.parent)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a file to write")
+    require_writable(path)
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield partial
         partial.replace(path)
-    except PermissionError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}); choose another --out"
-        ) from error
+    except OSError as error:
+        if error.filename not in (None, str(partial), partial):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Make the parent folders of a file to write; InputError where it cannot be written there."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file to write")
+    if not os.access(make_folder(path.parent), os.W_OK):
+        raise InputError(f"{path} cannot be written; choose another --out")
 
 
 def make_folder(folder: Path) -> Path:

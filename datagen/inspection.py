@@ -20,13 +20,13 @@ def inspect(pairs: Path, out: Path, seed: int) -> list[Path]:
 
     The montage shows pairs drawn with `seed`, one from each tenth of the sorted scores in turn.
     """
-    make_folder(out)
     with PairFile(pairs) as file:
         rows = _rows(file)
         pictures = {
             out / "balance.png": _draw_balance(file),
             out / "montage.png": _draw_montage(file, np.random.default_rng(seed)),
         }
+    make_folder(out)
     for path, figure in pictures.items():
         save_figure(figure, path)
     write_table(out / "balance.csv", rows, rows[0])

@@ -19,9 +19,10 @@ class LesionScore(NamedTuple):
     """Lesion-wise agreement of a prediction with the truth.
 
     `ltpr` is hit truth lesions / truth lesions, `lppv` hit predicted lesions / predicted lesions,
-    `f1` their harmonic mean. Neither mask holds a lesion: all three are 1. One of them holds none:
-    all three are 0. Under "msseg2" with an empty truth `f1` is None, and the number and volume of
-    predicted lesions stand in for it; under every other rule `predicted_volume_mm3` is None.
+    `f1` their harmonic mean. Both masks empty: all three are 1. Only one of them holds a lesion:
+    all three are 0. Under "msseg2" with an empty truth `f1` is None, both rates are 0, and the
+    number and volume of predicted lesions stand in; with lesions of up to 3 mm³ alone all three
+    are 0, as the challenge's tool has it. `predicted_volume_mm3` is None in all other cases.
     """
 
     ltpr: float
@@ -64,7 +65,9 @@ def label_lesions(
     >>> label_lesions(np.eye(3, dtype=bool)[None])[1]  # touching by a corner is one lesion
     1
     """
-    labels, count = cc3d.connected_components(mask, connectivity=neighbours, return_N=True)
+    # as bytes: on boolean masks in thin boxes cc3d 4.1.1 fails with "maximum length exception"
+    voxels = np.ascontiguousarray(mask, dtype=np.uint8)
+    labels, count = cc3d.connected_components(voxels, connectivity=neighbours, return_N=True)
     return labels, int(count)
 
 

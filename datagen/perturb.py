@@ -69,8 +69,7 @@ def _edit(lesion: Shape, rng: np.random.Generator) -> Shape:
     edits = ("keep", "shift", "grow", "shrink", "split")
     match rng.choice(edits, p=[0.3, 0.25, 0.2, 0.15, 0.1]):
         case "shift":
-            steps = rng.integers(-2, 3, size=3)
-            edited = np.roll(lesion, tuple(int(step) for step in steps), axis=(0, 1, 2))
+            edited = _shifted(lesion, [int(step) for step in rng.integers(-2, 3, size=3)])
         case "grow":
             edited = ndimage.binary_dilation(lesion, _CUBE if rng.random() < 0.5 else None)
         case "shrink":
@@ -80,6 +79,14 @@ def _edit(lesion: Shape, rng: np.random.Generator) -> Shape:
         case _:
             edited = lesion
     return edited if edited.any() else lesion
+
+
+def _shifted(lesion: Shape, steps: list[int]) -> Shape:
+    """Move by whole voxels; what leaves the box is gone."""
+    pad = max(abs(step) for step in steps)
+    start = [pad - step for step in steps]
+    room = np.pad(lesion, pad)
+    return room[tuple(slice(a, a + side) for a, side in zip(start, lesion.shape, strict=True))]
 
 
 def _split(lesion: Shape) -> Shape:

@@ -24,10 +24,17 @@ class SentenceGroup(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             _fail(ctx, str(error), 2)
+        except click.UsageError as error:
+            _fail(error.ctx or ctx, f"{error.format_message()} See --help.", 2)
         except OSError as error:
-            _fail(ctx, " ".join(str(part) for part in (error.filename, error.strerror) if part), 1)
+            known = (error.filename, error.strerror)
+            _fail(ctx, ": ".join(str(part) for part in known if part) or str(error), 1)
+        except MemoryError:
+            _fail(ctx, "the memory does not suffice; work on smaller volumes or patches", 1)
         except KeyboardInterrupt:
-            _fail(ctx, "interrupted; long commands go on with --resume", 130)
+            command = self.commands[ctx.invoked_subcommand or ""]
+            resumes = any(option.name == "resume" for option in command.params)
+            _fail(ctx, "interrupted" + ("; --resume goes on" if resumes else ""), 130)
 
 
 def from_settings(model: type[AnySettings], section: str) -> Callable[[Command], Command]:

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from datagen import cohort, volumes
 from datagen.anatomy import Anatomy, load_anatomy
-from datagen.cohort import Case, Split
-from datagen.config import Settings, not_recorded
+from datagen.config import MAX_SEED, Settings, not_recorded
 from datagen.errors import InputError
 from datagen.files import make_folder
+from datagen.layouts import Case, Split
 from datagen.phantom import simulate_case
 from datagen.progress import track
 
@@ -32,7 +32,7 @@ class PhantomSettings(Settings):
     test_fraction: float = Field(
         0.25, description="Share of the patients for the test, at least one.", gt=0, lt=0.5
     )
-    seed: int = Field(0, description="Seed of every patient.", ge=0)
+    seed: int = Field(0, description="Seed of every patient.", ge=0, le=MAX_SEED)
     workers: int = not_recorded(2, "Worker processes.", ge=1)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Integer
 
 from datagen import volumes
-from datagen.cohort import Case, read_cohort, split_by_patient
+from datagen.cohort import read_cohort, split_by_patient
 from datagen.errors import InputError
+from datagen.layouts import Case
 from datagen.lesions import label_lesions
 
 
@@ -59,9 +60,9 @@ def list_sources(
 
 
 def read_source(file: SourceFile, spacing_mm: float) -> SourceMask:
-    """Read one mask at the working spacing, cropped to its lesions; it may hold none."""
+    """Read one mask at the working spacing; it may hold no lesion."""
     image = volumes.read_mask(file.path)
-    grid = volumes.working_grid(volumes.grid_of(image), spacing_mm)
+    grid = volumes.working_grid_of(file.path, image, spacing_mm)
     mask = volumes.resample_mask(image, grid)
     labels, count = label_lesions(mask)
     boxes = cc3d.statistics(labels)["bounding_boxes"][1:]
@@ -73,8 +74,11 @@ def read_source(file: SourceFile, spacing_mm: float) -> SourceMask:
 
 
 def _masks_below(source: Path) -> list[Case]:
+    if source.name.endswith((".nii", ".nii.gz")) and source.is_file():
+        return [_single(source, source.parent)]
     if source.is_dir() and not _is_cohort(source):
-        paths = sorted(source.rglob("*.nii.gz")) + sorted(source.rglob("*.nii"))
+        found = [*source.rglob("*.nii.gz"), *source.rglob("*.nii")]
+        paths = sorted(path for path in found if path.is_file())
         return [_single(path, source) for path in paths]
     return [case for case in read_cohort(source) if case.truth]
 

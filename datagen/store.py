@@ -8,7 +8,7 @@ Schema 1. `pairs` is their number, a patch is `patch`³ voxels of `spacing_mm` e
 | probability | uint8 | pairs, patch, patch, patch | value / 255; predicted where >= 128 |
 | ltpr, lppv, f1 | float32 | pairs | exact scores of the stored maps |
 | truth_lesions, predicted_lesions, truth_hits, predicted_hits | int32 | pairs | their counts |
-| case, patient, style, split | S128, S128, S16, S16 | pairs | where the pair comes from |
+| case, patient, style, split | UTF-8 bytes | pairs | where the pair comes from |
 
 Attributes: schema, rule, connectivity, min_volume_mm3, spacing_mm, patch, seed, settings (JSON),
 version, sources_sha256. Each pair is one gzip-compressed chunk.
@@ -17,7 +17,7 @@ version, sources_sha256. Each pair is one gzip-compressed chunk.
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, get_args
 
 import h5py
 import numpy as np
@@ -32,7 +32,7 @@ _SCORES = dict.fromkeys(("ltpr", "lppv", "f1"), np.float32)
 _COUNTS = dict.fromkeys(
     ("truth_lesions", "predicted_lesions", "truth_hits", "predicted_hits"), np.int32
 )
-_NAMES = {"case": "S128", "patient": "S128", "style": "S16", "split": "S16"}
+_NAMES = ("case", "patient", "style", "split")
 _MAPS = ("truth", "probability")
 _NOTHING = np.zeros((0, 0, 0), np.uint8)
 
@@ -84,6 +84,14 @@ class PairFile:
                 f"{path}: schema {SCHEMA} expected, found {found}; rebuild it with 'datagen build'"
             )
         self.path = path
+        columns = {*_SCORES, *_COUNTS, *_NAMES, *_MAPS}
+        attributes = {*Agreement._fields}
+        missing = (columns - self._file.keys()) | (attributes - self._file.attrs.keys())
+        if missing or not len(self):
+            lacks = min(missing) if missing else "a pair"
+            raise InputError(f"{path} lacks {lacks}; rebuild it with 'datagen build'")
+        if self.agreement.rule not in get_args(Rule):
+            raise InputError(f"{path}: rule '{self.agreement.rule}' is unknown to this version")
 
     def __enter__(self) -> "PairFile":
         return self
@@ -107,11 +115,15 @@ class PairFile:
     def column(self, name: str) -> np.ndarray:
         """One value per pair: a score, a count, or one of case, patient, style, split."""
         values = self._file[name][:]
-        return values.astype(str) if values.dtype.kind == "S" else cast(np.ndarray, values)
+        decoded: np.ndarray = np.char.decode(values, "utf-8") if name in _NAMES else values
+        return decoded
 
     def volumes(self, index: int) -> tuple[UInt8[np.ndarray, "d h w"], UInt8[np.ndarray, "d h w"]]:
         """Truth (0/1) and probability (value / 255) of one pair."""
-        return self._file["truth"][index], self._file["probability"][index]
+        try:
+            return self._file["truth"][index], self._file["probability"][index]
+        except OSError as error:
+            raise InputError(f"{self.path}: pair {index} is damaged; rebuild the file") from error
 
     def _plain(self, name: str) -> Any:
         value = self._file.attrs[name]
@@ -133,8 +145,10 @@ def write_pairs(
         for name, dtype in {**_SCORES, **_COUNTS}.items():
             values = np.array([getattr(row.score, name) for row in rows], dtype)
             file.create_dataset(name, data=values, track_times=False)
-        for name, width in _NAMES.items():
-            names = np.array([getattr(row, name).encode() for row in rows], width)
+        if len(rows) != total:
+            raise ValueError(f"{total} pairs were announced, {len(rows)} given")
+        for name in _NAMES:
+            names = np.array([getattr(row, name).encode() for row in rows])
             file.create_dataset(name, data=names, track_times=False)
 
 

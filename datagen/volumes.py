@@ -1,5 +1,6 @@
 """NIfTI volumes: checked on the way in, brought to a working grid, and back onto their own grid."""
 
+import gzip
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float, Integer
 from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.processing import resample_from_to
+from nibabel.spatialimages import HeaderDataError
 
 from datagen.errors import InputError
 from datagen.files import require_file, whole_file
@@ -18,6 +20,7 @@ from datagen.lesions import label_lesions
 # affines of the same grid, written by different programs, differ by rounding alone
 _AFFINE_TOLERANCE_MM = 1e-2
 _CLIP_Z = 8.0
+_MOST_VOXELS = 1024**3
 
 
 class Grid(NamedTuple):
@@ -53,17 +56,34 @@ def read_image(path: Path) -> nib.Nifti1Image:
     """
     require_file(path)
     try:
+        _require_whole(path)
         image = nib.load(path)
         data = np.asanyarray(image.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read as NIfTI ({error}); is it complete?") from error
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read as NIfTI ({reason}); is it complete?") from error
+    if data.dtype.kind not in "biuf":
+        raise InputError(f"{path}: real numbers are needed, this volume holds {data.dtype}")
     if data.ndim == 4 and data.shape[3] == 1:
         data = data[..., 0]
     if data.ndim != 3:
         raise InputError(f"{path}: a 3D volume is needed, this one has shape {data.shape}")
-    if not np.isfinite(data).all():
-        raise InputError(f"{path} holds NaN or infinite values; repair it first")
+    with np.errstate(over="ignore"):
+        is_finite = bool(np.isfinite(data.astype(np.float32)).all())
+    if not is_finite:
+        raise InputError(f"{path} holds NaN, infinite or huge values; repair it first")
+    is_placed = bool(np.isfinite(image.affine).all())
+    if not is_placed or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
+        raise InputError(f"{path}: its affine does not span a space; repair the header")
     return nib.Nifti1Image(data, image.affine, image.header)
+
+
+def _require_whole(path: Path) -> None:
+    """Read a gzip file to its end, where its checksum is; nibabel stops before."""
+    if path.name.endswith(".gz"):
+        with gzip.open(path) as stream:
+            while stream.read(1 << 20):
+                pass
 
 
 def read_mask(path: Path) -> nib.Nifti1Image:
@@ -76,7 +96,7 @@ def read_mask(path: Path) -> nib.Nifti1Image:
     data = np.asanyarray(image.dataobj)
     highest = data.max(initial=0)
     others = data[(data != 0) & (data != highest)]
-    if others.size or highest < 0:
+    if others.size:
         raise InputError(
             f"{path}: a mask of 0 and one positive value is needed, found {others[0]:g}"
         )
@@ -94,6 +114,14 @@ def canonical_grid(image: nib.Nifti1Image) -> Grid:
     return grid_of(nib.as_closest_canonical(image))
 
 
+def working_grid_of(path: Path, image: nib.Nifti1Image, spacing_mm: float) -> Grid:
+    """Return the working grid of an image; InputError, which names `path`, where it is too large."""
+    try:
+        return working_grid(grid_of(image), spacing_mm)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
 def working_grid(grid: Grid, spacing_mm: float) -> Grid:
     """Return the grid in closest-canonical orientation (RAS+) with cubic voxels of `spacing_mm`.
 
@@ -105,7 +133,11 @@ def working_grid(grid: Grid, spacing_mm: float) -> Grid:
     if np.allclose(old_mm, spacing_mm, rtol=0.01):
         return canonical
     extent_mm = old_mm * canonical.shape
-    shape = np.maximum(np.round(extent_mm / spacing_mm), 1).astype(int)
+    # a hundredth of a voxel beyond the last one is rounding, not field of view
+    shape = np.maximum(np.ceil(extent_mm / spacing_mm - 0.01), 1)
+    if np.prod(shape) > _MOST_VOXELS:
+        sides = " x ".join(f"{side:.0f}" for side in extent_mm)
+        raise InputError(f"a field of view of {sides} mm is too large at {spacing_mm} mm")
     step = spacing_mm / old_mm
     affine = canonical.affine @ np.diag([*step, 1.0])
     # the first voxel's outer corner stays where it was, so its centre moves
@@ -155,7 +187,7 @@ def normalise(
     """
     inside = scan[brain]
     if inside.size == 0:
-        raise InputError("the brain mask is empty; give one that covers the brain")
+        raise InputError("no brain is found in it; give a brain_mask that covers the brain")
     low, lower, median, upper = np.percentile(inside, [0.1, 25, 50, 75])
     deviation = (upper - lower) / 1.349
     if deviation <= 0:
@@ -169,7 +201,7 @@ def same_grid(first: nib.Nifti1Image, second: nib.Nifti1Image) -> bool:
     """Tell whether two images have one shape and, to 0.01 mm at their corners, one place."""
     if first.shape != second.shape:
         return False
-    corners = np.array([[0, 0, 0], np.array(first.shape) - 1])
+    corners = np.concatenate([np.zeros((1, 3)), np.diag(first.shape)])
     places = [apply_affine(image.affine, corners) for image in (first, second)]
     return bool(np.abs(places[0] - places[1]).max() < _AFFINE_TOLERANCE_MM)
 
@@ -181,6 +213,9 @@ def save_like(data: np.ndarray, reference: nib.Nifti1Image, path: Path) -> None:
     header = reference.header.copy()
     header.set_data_dtype(data.dtype)
     header.set_slope_inter(1.0, 0.0)
+    # the reference's display range and meaning are not this volume's
+    header["cal_min"] = header["cal_max"] = 0
+    header.set_intent("none")
     image = nib.Nifti1Image(data, reference.affine, header)
     with whole_file(path) as partial:
         nib.save(image, partial)

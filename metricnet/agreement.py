@@ -72,10 +72,10 @@ def evaluate(estimator: Path, pairs: Path, out: Path, split: str = "validation")
     saved = load_estimator(estimator)
     with PairFile(pairs) as file:
         saved.agreement.require(file.agreement, f"estimator {estimator}", f"pair file {pairs}")
-    make_folder(out)
     compared = measure(saved.estimator, pairs, split)
+    make_folder(out)
     with whole_file(out / "agreement.json") as partial:
-        partial.write_text(format_summary(compared.summary()))
+        partial.write_text(format_summary(compared.summary()), encoding="utf-8")
     columns = ("from", "to", "pairs", "mse", "mae", "mean_estimate", "bias")
     write_table(out / "by_bin.csv", compared.by_bin(), columns)
     save_figure(draw_scatter(compared), out / "scatter.png")

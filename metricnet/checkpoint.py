@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from datagen.errors import InputError
 from datagen.files import require_file, whole_file
 from datagen.store import Agreement
+from metricnet.config import Form
 from metricnet.estimator import LesionEstimator
 
 SCHEMA = 1
@@ -48,14 +50,26 @@ def load_estimator(path: str | Path) -> SavedEstimator:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("lesionwise", "{}"))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        found = metadata.get("schema")
+    except (SafetensorError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is not an estimator ({error})") from error
-    if metadata.get("schema") != SCHEMA:
+    if found != SCHEMA:
         raise InputError(
-            f"{path}: estimator schema {SCHEMA} expected, found {metadata.get('schema')}; "
+            f"{path}: estimator schema {SCHEMA} expected, found {found}; "
             "train it again with 'metricnet train'"
         )
+    try:
+        return _restore(metadata, weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} does not fit this version; train it again") from error
+
+
+def _restore(metadata: dict[str, Any], weights: dict[str, Tensor]) -> SavedEstimator:
     agreement = Agreement(**metadata["agreement"])
+    if metadata["form"] not in get_args(Form) or not all(
+        w.isfinite().all() for w in weights.values()
+    ):
+        raise ValueError("the form is unknown, or a weight is not finite")
     estimator = LesionEstimator(metadata["form"], agreement.patch)
     estimator.load_state_dict(weights)
     return SavedEstimator(estimator.eval(), agreement, metadata["held_out"])

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from datagen.config import Settings, not_recorded
+from datagen.config import MAX_SEED, Settings, not_recorded
 
 Form = Literal["structured", "published"]
 Precision = Literal["auto", "32", "bf16"]
@@ -26,7 +26,7 @@ class TrainSettings(Settings):
     )
     precision: Precision = Field("auto", description="Arithmetic; auto: bf16 where native.")
     devices: int = Field(1, description="GPUs, or CPU processes.", ge=1)
-    seed: int = Field(0, description="Seed of weights and draws.", ge=0)
+    seed: int = Field(0, description="Seed of weights and draws.", ge=0, le=MAX_SEED)
     max_minutes: float | None = not_recorded(None, "Stop after the epoch that passes it.", gt=0)
     resume: bool = not_recorded(False, "Go on with an interrupted training.")
 

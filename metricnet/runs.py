@@ -2,11 +2,13 @@
 
 import contextlib
 import logging
+import struct
 import sys
 import tomllib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import click
@@ -16,7 +18,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from datagen.config import AnySettings, Settings, format_recipe, resolve
+from datagen.config import AnySettings, Settings, format_recipe, read_recipe, resolve
 from datagen.errors import InputError
 from datagen.files import make_folder, read_table, require_file, whole_file, write_table
 from metricnet.config import Precision
@@ -38,10 +40,13 @@ def open_run(folder: Path, section: str, settings: Settings, resume: bool) -> Pa
                 f"{folder} holds a run; add --resume to go on, or choose another --out"
             )
         _require_same(config, recipe, section)
-    with whole_file(config) as partial:
-        partial.write_text(recipe)
     last = folder / LAST
-    return last if resume and last.is_file() else None
+    is_begun = resume and last.is_file()
+    if is_begun:
+        _read_checkpoint(last)
+    with whole_file(config) as partial:
+        partial.write_text(recipe, encoding="utf-8")
+    return last if is_begun else None
 
 
 def make_trainer(
@@ -65,19 +70,20 @@ def make_trainer(
     if max_minutes is not None:
         callbacks.append(Timer({"seconds": max_minutes * 60}, interval="epoch", verbose=False))
     callbacks.append(TQDMProgressBar(leave=True) if _shows_progress() else EpochLines())
-    return lightning.Trainer(
-        max_epochs=epochs,
-        accelerator="auto",
-        devices=devices,
-        precision="bf16-mixed" if resolve_precision(precision) == "bf16" else "32-true",
-        callbacks=callbacks,
-        logger=TensorBoardLogger(folder, name="", version="tensorboard"),
-        enable_progress_bar=_shows_progress(),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        use_distributed_sampler=False,
-    )
+    with quiet_trainer():
+        return lightning.Trainer(
+            max_epochs=epochs,
+            accelerator="auto",
+            devices=devices,
+            precision="bf16-mixed" if resolve_precision(precision) == "bf16" else "32-true",
+            callbacks=callbacks,
+            logger=TensorBoardLogger(folder, name="", version="tensorboard"),
+            enable_progress_bar=_shows_progress(),
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            use_distributed_sampler=False,
+        )
 
 
 def resolve_precision(precision: Precision) -> Literal["32", "bf16"]:
@@ -111,6 +117,8 @@ def read_config(folder: Path, section: str, model: type[AnySettings]) -> AnySett
     config = folder / CONFIG
     if not config.is_file():
         raise InputError(f"{folder} is not a run folder: {CONFIG} is missing")
+    if section not in read_recipe(str(config)):
+        raise InputError(f"{folder} is not a run of '{section.replace('.', ' ')}'")
     return resolve(model, section, str(config), {})
 
 
@@ -119,11 +127,41 @@ def best_weights(folder: Path) -> dict[str, torch.Tensor]:
 
     Raises InputError where the run has no checkpoint yet.
     """
-    require_file(folder / BEST)
-    state: dict[str, torch.Tensor] = torch.load(
-        folder / BEST, map_location="cpu", weights_only=True
-    )["state_dict"]
+    state: dict[str, torch.Tensor] = _read_checkpoint(folder / BEST)["state_dict"]
     return state
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    require_file(path)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if "state_dict" in checkpoint:
+            return dict(checkpoint)
+    except (OSError, RuntimeError, EOFError, ValueError, TypeError, UnpicklingError, struct.error):
+        pass
+    raise InputError(f"{path} is not a checkpoint, or is cut off; train again")
+
+
+def fit(
+    trainer: lightning.Trainer,
+    task: lightning.LightningModule,
+    training: Iterable[Any],
+    validation: Iterable[Any],
+    last: Path | None,
+) -> None:
+    """Train to the end, going on from a checkpoint where one is given."""
+    with quiet_trainer():
+        try:
+            trainer.fit(task, training, validation, ckpt_path=last)
+        except SystemExit as stop:
+            # the trainer turns Ctrl-C into an exit of its own, without a word
+            raise KeyboardInterrupt from stop
+
+
+def require_finite(loss: torch.Tensor, step: int) -> None:
+    """Raise InputError where a loss has become NaN or infinite: nothing is learnt any more."""
+    if not torch.isfinite(loss):
+        raise InputError(f"the loss is {loss.item()} at step {step}; lower --learning-rate")
 
 
 class StepSeed(Callback):
@@ -173,13 +211,21 @@ class EpochLines(Callback):
 
 def read_history(folder: Path) -> list[dict[str, float]]:
     """Rows of a run's history, one per epoch."""
-    rows = read_table(folder / HISTORY)
-    return [{name: float(value) for name, value in row.items()} for row in rows]
+    path = folder / HISTORY
+    try:
+        rows = [{name: float(value) for name, value in row.items()} for row in read_table(path)]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error})") from error
+    if not rows or "epoch" not in rows[0]:
+        raise InputError(f"{path} holds no epoch yet; train on with --resume")
+    return rows
 
 
 def _require_same(config: Path, recipe: str, section: str) -> None:
     package, command = section.split(".")
-    begun = tomllib.loads(config.read_text())[package][command]
+    begun = read_recipe(str(config)).get(section)
+    if begun is None:
+        raise InputError(f"{config} is not of a run of '{package} {command}'; choose another --out")
     wanted = tomllib.loads(recipe)[package][command]
     for key in sorted(begun.keys() | wanted.keys()):
         if begun.get(key) != wanted.get(key):

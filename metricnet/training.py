@@ -40,6 +40,7 @@ class EstimatorTask(lightning.LightningModule):
             dense = density_error(estimate.roots, batch.roots)
             self.log("train/density_error", dense, on_step=False, on_epoch=True)
             loss = error + self._density_weight * dense
+        runs.require_finite(loss, self.global_step)
         self.log("train/mse", error, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
@@ -91,23 +92,23 @@ def train(settings: TrainSettings) -> Comparison:
     estimator = LesionEstimator(settings.form, agreement.patch)
     steps = settings.epochs * settings.steps_per_epoch
     task = EstimatorTask(estimator, settings.learning_rate, settings.density_weight, steps)
-    with runs.quiet_trainer():
-        trainer = runs.make_trainer(
-            settings.out,
-            epochs=settings.epochs,
-            seed=settings.seed,
-            monitor="validation/mse",
-            mode="min",
-            max_minutes=settings.max_minutes,
-            precision=settings.precision,
-            devices=settings.devices,
-        )
-        trainer.fit(
-            task,
-            DataLoader(training, settings.batch, sampler=DrawSampler(draws)),
-            DataLoader(held_out, settings.batch),
-            ckpt_path=last,
-        )
+    trainer = runs.make_trainer(
+        settings.out,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        monitor="validation/mse",
+        mode="min",
+        max_minutes=settings.max_minutes,
+        precision=settings.precision,
+        devices=settings.devices,
+    )
+    runs.fit(
+        trainer,
+        task,
+        DataLoader(training, settings.batch, sampler=DrawSampler(draws)),
+        DataLoader(held_out, settings.batch),
+        last,
+    )
     task.load_state_dict(runs.best_weights(settings.out))
     compared = measure(task.estimator.eval(), settings.pairs)
     saved = SavedEstimator(task.estimator, agreement, compared.summary())

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float32
 from scipy import ndimage
 
-from datagen.cohort import Scans
 from datagen.lesions import score_lesions
+from datagen.scans import Scans
 from segnet.evaluation import dice_coefficient
 from segnet.inference import find_lesions
 

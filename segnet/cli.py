@@ -43,12 +43,16 @@ def evaluate(settings: EvaluateSettings) -> None:
     """Score predictions against truths: per case, clean patients apart, and on average."""
     from rich.console import Console
 
+    from segnet.evaluation import aggregate
     from segnet.evaluation import evaluate as evaluate_cases
-    from segnet.tables import active_table, clean_table
+    from segnet.tables import active_sheet, as_terminal_table, clean_sheet
 
     scores = evaluate_cases(settings)
-    console = Console()
-    console.print(active_table(scores), clean_table(scores))
+    means, console = aggregate(scores), Console()
+    if not console.is_terminal:
+        console.width = 120  # a log has no edge to wrap at
+    for sheet in (active_sheet(means), clean_sheet(means)):
+        console.print(as_terminal_table(sheet))
     say(f"wrote the scores of {len({score.case for score in scores})} cases to {settings.out}")
 
 
@@ -60,4 +64,4 @@ def report(run: Path, scores: Path | None, out: Path | None) -> None:
     """Write one self-contained page: curves, tables, and slices of every case."""
     from segnet.report import write_report
 
-    say(f"wrote {write_report(run, scores or run / 'scores', out or run / 'report.html')}")
+    say(f"wrote {write_report(run, scores, out or run / 'report.html')}")

@@ -5,13 +5,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from datagen.config import Settings, not_recorded
+from datagen.config import MAX_SEED, Settings, not_recorded
 from datagen.lesions import Rule
 from metricnet.config import Precision
 
 Network = Literal["strided", "full_resolution"]
 Schedule = Literal["cosine", "constant"]
+SplitChoice = Literal["all", "train", "validation", "test"]
 Baseline = Literal["empty", "subtraction"]
+
+
+MIN_VOLUME_MM3 = 3.0  # lesions up to this volume are dropped, as in the challenge
 
 
 class TrainSettings(Settings):
@@ -28,7 +32,7 @@ class TrainSettings(Settings):
     )
     network: Network = Field("strided", description="U-Net with or without a strided stem.")
     channels: int = Field(16, description="Channels at the first level.", ge=4, multiple_of=4)
-    patch: int = Field(64, description="Edge of a patch, in voxels.", ge=16, multiple_of=16)
+    patch: int = Field(64, description="Edge of a patch, in voxels.", ge=16, le=512, multiple_of=16)
     spacing_mm: float = Field(1.0, description="Edge of a voxel, in mm.", gt=0)
     epochs: int = Field(100, description="Number of epochs.", ge=1)
     steps_per_epoch: int = Field(100, description="Optimiser steps per epoch.", ge=1)
@@ -45,7 +49,7 @@ class TrainSettings(Settings):
     )
     precision: Precision = Field("auto", description="Arithmetic; auto: bf16 where native.")
     devices: int = Field(1, description="GPUs, or CPU processes.", ge=1)
-    seed: int = Field(0, description="Seed of weights, draws and augmentation.", ge=0)
+    seed: int = Field(0, description="Seed of weights, draws and augmentation.", ge=0, le=MAX_SEED)
     max_minutes: float | None = not_recorded(None, "Stop after the epoch that passes it.", gt=0)
     resume: bool = not_recorded(False, "Go on with an interrupted training.")
 
@@ -62,12 +66,12 @@ class PredictSettings(Settings):
     time2: Path | None = Field(None, description="FLAIR of visit 2, registered to visit 1.")
     brain_mask: Path | None = Field(None, description="Needed where the skull is still there.")
     cohort: Path | None = Field(None, description="Cohort to predict case by case.")
-    split: Literal["all", "train", "validation", "test"] = Field(
-        "all", description="Which cases of the cohort."
-    )
+    split: SplitChoice = Field("all", description="Which cases of the cohort.")
     threshold: float = Field(0.5, description="Probability from which on is lesion.", gt=0, lt=1)
     min_volume_mm3: float = Field(
-        3.0, description="Lesions up to this volume are dropped, as the challenge does.", ge=0
+        MIN_VOLUME_MM3,
+        description="Lesions up to this volume are dropped, as the challenge does.",
+        ge=0,
     )
     overlap: float = Field(0.5, description="Share by which windows overlap.", ge=0, lt=1)
     seed: int = Field(0, description="Unused: prediction draws nothing.", ge=0)
@@ -82,8 +86,6 @@ class EvaluateSettings(Settings):
         min_length=1,
     )
     rule: tuple[Rule, ...] = Field(("overlap",), description="Matching rule; repeatable.")
-    split: Literal["all", "train", "validation", "test"] = Field(
-        "all", description="Which cases of the cohort."
-    )
+    split: SplitChoice = Field("all", description="Which cases of the cohort.")
     out: Path = not_recorded(Path("scores"), "Folder to write.")
     seed: int = Field(0, description="Unused: evaluation draws nothing.", ge=0)

@@ -9,10 +9,11 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datagen.cohort import Case, Scans, read_scans
 from datagen.errors import InputError
+from datagen.layouts import Case
 from datagen.lesions import label_lesions
 from datagen.progress import track
+from datagen.scans import Scans, read_scans
 from datagen.volumes import cut_patch
 
 _JITTER = 3 / 8  # of the patch's edge: a lesion lies anywhere but at the very border

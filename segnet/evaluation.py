@@ -8,15 +8,16 @@ import numpy as np
 from jaxtyping import Bool
 
 from datagen import volumes
-from datagen.cohort import Case, of_split, read_cohort
+from datagen.cohort import of_split, read_cohort
 from datagen.errors import InputError
 from datagen.files import make_folder, write_table
+from datagen.layouts import Case
 from datagen.lesions import Rule, score_lesions
 from datagen.progress import track
 from segnet.config import EvaluateSettings
 from segnet.prediction_paths import cohort_paths
 
-ACTIVE_SCORES = ("dice", "ltpr", "lppv", "f1")
+_ACTIVE_SCORES = ("dice", "ltpr", "lppv", "f1")
 
 
 class CaseScore(NamedTuple):
@@ -47,13 +48,17 @@ def evaluate(settings: EvaluateSettings) -> list[CaseScore]:
     Raises InputError where a prediction is missing, or lies on another grid than its truth.
     """
     cases = _truths(settings.truth, settings.split)
-    methods = _method_names(settings.prediction)
+    methods = _method_names(list(dict.fromkeys(settings.prediction)))
+    rules = list(dict.fromkeys(settings.rule))
+    for path in methods.values():
+        if len(cases) > 1 and not path.is_dir():
+            raise InputError(f"{path} is one mask for {len(cases)} truths; give a folder of masks")
     jobs = [(case, method) for case in cases for method in methods]
     scores: list[CaseScore] = []
     sources: list[dict[str, object]] = []
     for case, method in track(jobs, "cases scored", len(jobs)):
         prediction = _prediction_of(methods[method], case)
-        scores += score_case(case, method, prediction, settings.rule)
+        scores += score_case(case, method, prediction, rules)
         paths = {"time1": case.time1, "time2": case.time2, "truth": case.truth}
         absolute = {key: path.resolve() for key, path in paths.items() if path}
         row = {"case": case.name, "method": method, "prediction": prediction.resolve()}
@@ -105,7 +110,7 @@ def aggregate(scores: Sequence[CaseScore]) -> list[dict[str, Any]]:
         active = [score for score in chosen if not score.is_clean]
         clean = [score for score in chosen if score.is_clean]
         row: dict[str, Any] = {"method": method, "rule": rule, "cases": len(active)}
-        for name in ACTIVE_SCORES:
+        for name in _ACTIVE_SCORES:
             values = [getattr(score, name) for score in active]
             row[f"{name}_mean"] = float(np.mean(values)) if values else None
             row[f"{name}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -143,7 +148,9 @@ def _write(scores: list[CaseScore], sources: list[dict[str, object]], out: Path)
 
 def _truths(source: Path, split: str) -> list[Case]:
     """Cases of a cohort, or of plain masks, which are then their own only volumes."""
-    masks = [source] if source.name.endswith((".nii", ".nii.gz")) else sorted(source.glob("*.nii*"))
+    suffixes = (".nii", ".nii.gz")
+    below = sorted(source.iterdir()) if source.is_dir() else [source]
+    masks = [path for path in below if path.name.endswith(suffixes) and not path.is_dir()]
     if not masks:
         cases = of_split(read_cohort(source), split)
         return [case for case in cases if case.truth] or _refuse(source)

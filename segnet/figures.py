@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
+from datagen.errors import InputError
 from datagen.lesions import label_lesions
 
 # hues that colour-blind readers tell apart (Okabe and Ito)
@@ -32,12 +33,17 @@ class CaseVolumes(NamedTuple):
 
 
 def draw_curves(history: Sequence[dict[str, float]]) -> Figure:
-    """Draw the metrics of a run against the epoch; panels without a metric are left out."""
+    """Draw the metrics of a run against the epoch; panels without a metric are left out.
+
+    Raises InputError where none is left.
+    """
     panels = [
         (title, [name for name in names if name in history[0]])
         for title, names in _PANELS
         if any(name in history[0] for name in names)
     ]
+    if not panels:
+        raise InputError("history.csv holds no curve of a network's training")
     figure = Figure(figsize=(4 * len(panels), 3), layout="constrained")
     epochs = [row["epoch"] for row in history]
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]

@@ -11,8 +11,8 @@ from monai.inferers import sliding_window_inference
 from nibabel.affines import apply_affine
 from torch import Tensor
 
-from datagen.cohort import Scans
 from datagen.lesions import label_lesions
+from datagen.scans import Scans
 from datagen.volumes import Grid
 
 

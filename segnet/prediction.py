@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from datagen import volumes
-from datagen.cohort import Case, Scans, of_split, read_cohort, read_scans
+from datagen.cohort import of_split, read_cohort
 from datagen.errors import InputError
-from datagen.files import write_table
+from datagen.files import require_writable, write_table
+from datagen.layouts import Case
 from datagen.progress import track
+from datagen.scans import Scans, read_scans
 from metricnet import runs
 from segnet import baselines
 from segnet.config import PredictSettings, TrainSettings
@@ -65,15 +67,20 @@ def predict_case(
 
 def _cases(settings: PredictSettings) -> list[Case]:
     if settings.cohort:
-        if settings.time1 or settings.time2:
-            raise InputError("give --cohort, or --time1 and --time2, not both")
+        if settings.time1 or settings.time2 or settings.brain_mask:
+            raise InputError("give --cohort, or --time1, --time2 and --brain-mask, not both")
         return of_split(read_cohort(settings.cohort), settings.split)
     if not (settings.time1 and settings.time2):
         raise InputError("--time1 and --time2 are needed, or --cohort for many cases")
     if not settings.out.name.endswith((".nii", ".nii.gz")):
         raise InputError(f"--out {settings.out}: the mask's name must end in .nii.gz or .nii")
-    case = Case("scan", "scan", settings.time1, settings.time2, brain_mask=settings.brain_mask)
-    return [case]
+    given = [path for path in (settings.time1, settings.time2, settings.brain_mask) if path]
+    for path in paths_beside(settings.out):
+        require_writable(path)
+        if path.resolve() in [scan.resolve() for scan in given]:
+            raise InputError(f"--out {settings.out} would overwrite {path}; choose another name")
+    name = settings.time2.name
+    return [Case(name, name, settings.time1, settings.time2, brain_mask=settings.brain_mask)]
 
 
 def _predictor(settings: PredictSettings) -> Predictor:
@@ -93,9 +100,13 @@ def load_predictor(run: Path, overlap: float) -> Predictor:
     trained = runs.read_config(run, "segnet.train", TrainSettings)
     network = build_unet(trained.network, trained.channels)
     weights = runs.best_weights(run)
-    network.load_state_dict(
-        {name.removeprefix("network."): weight for name, weight in weights.items()}
-    )
+    named = {name.removeprefix("network."): weight for name, weight in weights.items()}
+    try:
+        network.load_state_dict(named)
+    except RuntimeError as error:
+        raise InputError(
+            f"{run}: the checkpoint is not of the network in its config.toml"
+        ) from error
     probability = partial(predict_probability, network.eval(), patch=trained.patch, overlap=overlap)
     return Predictor(probability, trained.spacing_mm, f"the network of {run}")
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from datagen.cohort import Case
+from datagen.layouts import Case
 
 _BIDS_SCAN = re.compile(r"(sub-[^_]+)_(ses-[^_]+)_.*FLAIR\.nii(\.gz)?$")
 

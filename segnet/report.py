@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -13,37 +13,38 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from datagen import volumes
+from datagen.config import format_recipe
 from datagen.errors import InputError
 from datagen.files import read_table, whole_file
 from datagen.progress import track
-from metricnet.runs import CONFIG, HISTORY, read_history
+from metricnet.runs import read_config, read_history
+from segnet.config import TrainSettings
 from segnet.figures import CaseVolumes, canonical, draw_case, draw_curves
+from segnet.tables import Sheet, active_sheet, case_sheet, clean_sheet
 
-_TABLES = {
-    "aggregate.csv": "Mean scores",
-    "cases.csv": "Cases",
-    "clean_cases.csv": "Patients without new lesions",
-}
+SECTION = "segnet.train"
 
 
-def write_report(run: Path, scores: Path, out: Path) -> Path:
+def write_report(run: Path, scores: Path | None, out: Path) -> Path:
     """Write the page and return its path.
 
-    `run` is a folder of 'segnet train', `scores` one of 'segnet evaluate'; without the latter the
-    page holds the curves alone, and says so. Pictures show the first method that was scored.
-    Raises InputError where `run` holds no history yet, or a scored volume has gone.
+    `run` is a folder of 'segnet train', `scores` one of 'segnet evaluate', by default `scores`
+    below the run; where that is missing the page holds the curves alone, and says so. Pictures show
+    the first method that was scored. Raises InputError where `run` holds no history yet, the given
+    scores are missing, or a scored volume has gone.
     """
-    if not (run / HISTORY).is_file():
-        raise InputError(f"{run} holds no {HISTORY}; train there first with 'segnet train'")
-    is_scored = (scores / "sources.csv").is_file()
+    settings = format_recipe(SECTION, read_config(run, SECTION, TrainSettings))
+    history = read_history(run)
+    is_scored = ((scores or run / "scores") / "sources.csv").is_file()
+    if scores and not is_scored:
+        raise InputError(f"{scores} holds no sources.csv; score there first with 'segnet evaluate'")
+    scores = scores or run / "scores"
     page = _template().render(
-        title=run.resolve().name,
+        title=str(run),
         version=metadata.version("lesionwise"),
-        settings=(run / CONFIG).read_text(),
-        curves=_embed(draw_curves(read_history(run))),
-        tables=[_table(scores / name, title) for name, title in _TABLES.items()]
-        if is_scored
-        else [],
+        settings=settings,
+        curves=_embed(draw_curves(history)),
+        tables=_sheets(scores) if is_scored else [],
         cases=_cases(scores) if is_scored else [],
         scores=scores,
     )
@@ -60,39 +61,36 @@ def _template() -> jinja2.Template:
     return environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
 
 
-def _table(path: Path, title: str) -> dict[str, Any]:
-    rows = read_table(path)
-    columns = list(rows[0]) if rows else []
-    cells = [[_shown(row[column]) for column in columns] for row in rows]
-    heads = [column.replace("_", " ").replace("f1", "L-F1") for column in columns]
-    return {"title": title, "heads": heads, "rows": cells}
-
-
-def _shown(value: str) -> str:
-    """Round what is a fraction; leave names and whole numbers, and mark what is empty."""
-    if not value:
-        return "–"
+def _sheets(scores: Path) -> list[Sheet]:
+    means, cases = read_table(scores / "aggregate.csv"), read_table(scores / "cases.csv")
     try:
-        return f"{float(value):.3f}" if "." in value else value
-    except ValueError:
-        return value
+        return [active_sheet(means), clean_sheet(means), case_sheet(cases)]
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{scores} is damaged ({error}); run 'segnet evaluate' again") from error
 
 
 def _cases(scores: Path) -> list[dict[str, Any]]:
-    sources = read_table(scores / "sources.csv")
-    of_case: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for row in read_table(scores / "cases.csv"):
-        of_case.setdefault((row["case"], row["method"]), []).append(row)
-    shown = [row for row in sources if row["method"] == sources[0]["method"]]
-    return [
-        {
-            "name": row["case"],
-            "method": row["method"],
-            "scores": [_line(score) for score in of_case[row["case"], row["method"]]],
-            "picture": _embed(draw_case(_read_case(row))),
-        }
-        for row in track(shown, "cases drawn", len(shown))
-    ]
+    sources, rows = read_table(scores / "sources.csv"), read_table(scores / "cases.csv")
+    try:
+        shown = [row for row in sources if row["method"] == sources[0]["method"]]
+        return [_case(row, rows) for row in track(shown, "cases drawn", len(shown))]
+    except (KeyError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{scores} is damaged ({error}); score again with 'segnet evaluate'"
+        ) from error
+
+
+def _case(source: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    key = ("case", "method")
+    own = [row for row in rows if [row[name] for name in key] == [source[name] for name in key]]
+    return {
+        "name": source["case"],
+        "method": source["method"],
+        "scores": list(dict.fromkeys(_line(row) for row in own)),
+        "picture": _embed(draw_case(_read_case(source))),
+    }
 
 
 def _line(score: Mapping[str, str]) -> str:

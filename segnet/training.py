@@ -10,17 +10,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datagen.cohort import Scans, read_cohort, split_by_patient
+from datagen.cohort import of_split, read_cohort, split_by_patient
 from datagen.errors import InputError
 from datagen.lesions import Rule, score_lesions
+from datagen.scans import Scans
 from metricnet import runs
 from metricnet.checkpoint import load_estimator
 from metricnet.data import DrawSampler
 from metricnet.loss import LesionWiseLoss
-from segnet.config import TrainSettings
+from segnet.config import MIN_VOLUME_MM3, TrainSettings
 from segnet.data import PatchDataset, PatchSample, read_cases
 from segnet.evaluation import dice_coefficient
-from segnet.inference import predict_probability
+from segnet.inference import find_lesions, predict_probability
 from segnet.losses import dice_loss
 from segnet.unet import build_unet
 
@@ -85,6 +86,7 @@ class SegmentationTask(lightning.LightningModule):
         self._log_mean("train/dice_loss", loss)
         for learned in self._learned:
             loss = loss + self._lesion_term(learned, probability, batch.truth)
+        runs.require_finite(loss, self.global_step)
         return loss
 
     def _lesion_term(
@@ -105,7 +107,8 @@ class SegmentationTask(lightning.LightningModule):
 
     def validation_step(self, scans: Scans, _: int) -> None:
         """Log the scores of one whole case."""
-        prediction = predict_probability(self.network, scans, self._patch, overlap=0.0) >= 0.5
+        probability = predict_probability(self.network, scans, self._patch, overlap=0.0)
+        prediction = find_lesions(probability, 0.5, MIN_VOLUME_MM3, scans.grid)
         dice = dice_coefficient(scans.truth, prediction)
         f1 = score_lesions(scans.truth, prediction).f1 or 0.0
         scores = {"validation/dice": dice, "validation/f1": f1, MONITOR: (dice + f1) / 2}
@@ -144,22 +147,7 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     `best.ckpt`. Raises InputError where the cohort, the estimator or the run folder cannot be used.
     """
     learned = _learned_term(settings)
-    cases = split_by_patient(
-        read_cohort(settings.cohort),
-        settings.validation_fraction,
-        np.random.default_rng(settings.seed),
-    )
-    by_split = {
-        split: [case for case in cases if case.split == split] for split in ("train", "validation")
-    }
-    for split, chosen in by_split.items():
-        if not chosen:
-            raise InputError(f"{settings.cohort} has no case of split '{split}'")
-        if not all(case.truth for case in chosen):
-            nameless = next(case.name for case in chosen if not case.truth)
-            raise InputError(f"case {nameless}: a truth is needed to train")
-    training = read_cases(by_split["train"], settings.spacing_mm)
-    validation = read_cases(by_split["validation"], settings.spacing_mm)
+    training, validation = _read_splits(settings)
     dataset = PatchDataset(training, settings.patch, settings.lesion_share, settings.seed)
     last = runs.open_run(settings.out, SECTION, settings, settings.resume)
     torch.manual_seed(settings.seed)
@@ -173,24 +161,38 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         cosine_steps=steps if settings.schedule == "cosine" else None,
     )
     draws = DrawSampler(settings.steps_per_epoch * settings.batch)
-    with runs.quiet_trainer():
-        trainer = runs.make_trainer(
-            settings.out,
-            epochs=settings.epochs,
-            seed=settings.seed,
-            monitor=MONITOR,
-            mode="max",
-            max_minutes=settings.max_minutes,
-            precision=settings.precision,
-            devices=settings.devices,
-        )
-        trainer.fit(
-            task,
-            DataLoader(dataset, settings.batch, sampler=draws),
-            CaseLoader(validation),
-            ckpt_path=last,
-        )
+    trainer = runs.make_trainer(
+        settings.out,
+        epochs=settings.epochs,
+        seed=settings.seed,
+        monitor=MONITOR,
+        mode="max",
+        max_minutes=settings.max_minutes,
+        precision=settings.precision,
+        devices=settings.devices,
+    )
+    runs.fit(
+        trainer,
+        task,
+        DataLoader(dataset, settings.batch, sampler=draws),
+        CaseLoader(validation),
+        last,
+    )
     return runs.read_history(settings.out)
+
+
+def _read_splits(settings: TrainSettings) -> tuple[list[Scans], list[Scans]]:
+    """Read the cases to train on and those to validate on, patients apart."""
+    rng = np.random.default_rng(settings.seed)
+    cases = split_by_patient(read_cohort(settings.cohort), settings.validation_fraction, rng)
+    unknown = next((case.name for case in cases if case.split != "test" and not case.truth), None)
+    if unknown:
+        raise InputError(f"{settings.cohort}: case {unknown} has no truth to train on")
+    try:
+        training, validation = (of_split(cases, split) for split in ("train", "validation"))
+    except InputError as error:
+        raise InputError(f"{settings.cohort}: {error}") from error
+    return read_cases(training, settings.spacing_mm), read_cases(validation, settings.spacing_mm)
 
 
 def _learned_term(settings: TrainSettings) -> LearnedTerm | None:

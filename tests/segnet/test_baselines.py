@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from datagen.cohort import Scans
+from datagen.scans import Scans
 from datagen.volumes import Grid
 from segnet.baselines import DEFAULT_THRESHOLD_Z, fit_threshold, no_lesions, subtraction
 from segnet.evaluation import dice_coefficient

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from datagen.cohort import Scans, read_cohort
+from datagen.cohort import read_cohort
 from datagen.errors import InputError
+from datagen.scans import Scans
 from datagen.volumes import Grid
 from segnet.data import PatchDataset, change_contrast, crop_to_brain, read_cases
 

@@ -4,8 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from datagen.cohort import Case
 from datagen.errors import InputError
+from datagen.layouts import Case
 from segnet.evaluation import aggregate, dice_coefficient, score_case
 
 

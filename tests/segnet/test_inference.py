@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from datagen.cohort import Scans
+from datagen.scans import Scans
 from datagen.volumes import Grid
 from segnet.inference import find_lesions, list_lesions, predict_probability
 

@@ -1,0 +1,76 @@
+"""The scans of a case, brought to the grid on which networks work."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Bool, Float
+
+from datagen import volumes
+from datagen.errors import InputError
+from datagen.layouts import Case
+from datagen.volumes import Grid
+
+# a skull-stripped head leaves more than half of its box empty
+_MOST_BRAIN = 0.9
+
+
+class Scans(NamedTuple):
+    """One case on its working grid: normalised visits, brain, truth (all false where unknown)."""
+
+    time1: Float[np.ndarray, "x y z"]
+    time2: Float[np.ndarray, "x y z"]
+    brain: Bool[np.ndarray, "x y z"]
+    truth: Bool[np.ndarray, "x y z"]
+    grid: Grid
+
+
+def read_scans(case: Case, spacing_mm: float) -> Scans:
+    """Read one case onto its working grid of cubic voxels.
+
+    Raises InputError, which names the file, where one is broken, the visits, truth and brain mask
+    do not lie on one grid, or the scans still show the skull and no brain mask is given.
+    """
+    time1, time2 = volumes.read_image(case.time1), volumes.read_image(case.time2)
+    truth = volumes.read_mask(case.truth) if case.truth else _empty_like(time2)
+    brain_mask = volumes.read_mask(case.brain_mask) if case.brain_mask else None
+    others = {case.time1: time1, case.truth: truth, case.brain_mask: brain_mask}
+    for path, image in others.items():
+        if image and not volumes.same_grid(image, time2):
+            raise InputError(
+                f"{path} {image.shape} and {case.time2} {time2.shape} lie on different grids; "
+                "register them first"
+            )
+    if brain_mask and not np.asanyarray(brain_mask.dataobj).any():
+        raise InputError(f"{case.brain_mask} is empty; give a brain_mask that covers the brain")
+    grid = volumes.working_grid_of(case.time2, time2, spacing_mm)
+    brain = volumes.resample(brain_mask or _nonzero(time1, time2, case), grid) >= 0.5
+    return Scans(
+        _normalised(time1, case.time1, brain, grid),
+        _normalised(time2, case.time2, brain, grid),
+        brain,
+        volumes.resample_mask(truth, grid),
+        grid,
+    )
+
+
+def _normalised(
+    scan: nib.Nifti1Image, path: Path, brain: Bool[np.ndarray, "x y z"], grid: Grid
+) -> Float[np.ndarray, "x y z"]:
+    try:
+        return volumes.normalise(volumes.resample(scan, grid), brain)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _empty_like(image: nib.Nifti1Image) -> nib.Nifti1Image:
+    return nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine)
+
+
+def _nonzero(time1: nib.Nifti1Image, time2: nib.Nifti1Image, case: Case) -> nib.Nifti1Image:
+    """Brain of skull-stripped scans: where both visits hold signal."""
+    brain = (np.asanyarray(time1.dataobj) > 0) & (np.asanyarray(time2.dataobj) > 0)
+    if brain.mean() > _MOST_BRAIN:
+        raise InputError(f"{case.time2} is not skull-stripped; give a brain_mask")
+    return nib.Nifti1Image(brain.astype(np.uint8), time2.affine)

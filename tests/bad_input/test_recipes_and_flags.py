@@ -1,0 +1,84 @@
+"""Settings that no command accepts, from a recipe and from the command line."""
+
+from pathlib import Path
+
+import pytest
+
+TRAIN = "segnet train --cohort cohort --alpha 0 --out new"
+VISITS = "--time1 one/time1.nii.gz --time2 one/time2.nii.gz"
+
+RECIPES = {
+    "has an unknown key": ("[segnet.train]\nalfa = 1\n", "alfa"),
+    "has an unknown section": ("[segnet.trian]\nalpha = 1\n", "segnet.trian"),
+    "is broken": ("[segnet.train\n", "line 1"),
+    "is no text": (bytes(range(256)), "bad.toml"),
+    "has a quoted number": ('[segnet.train]\nlearning_rate = "0.1"\n', "learning_rate"),
+    "has a number for a path": ("[segnet.train]\nestimator = 5\n", "estimator"),
+}
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_train_refuses_a_recipe_that(kind, refuses):
+    content, named = RECIPES[kind]
+    Path("bad.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    refuses(f"{TRAIN} --config bad.toml", "bad.toml", named)
+
+
+@pytest.mark.parametrize("name", ["none", "cohort"])
+def test_train_refuses_an_unknown_recipe_and_names_the_known(name, refuses):
+    refuses(f"{TRAIN} --config {name}", f"--config {name}", "kamraoui2021")
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("metricnet train", "--pairs"),
+        ("datagen build", "--masks"),
+        ("segnet evaluate --truth cohort", "--prediction"),
+    ],
+)
+def test_every_command_names_the_flag_that_is_missing(command, named, refuses):
+    refuses(f"{command} --out new", f"{named} is missing")
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("--time1 one/time1.nii.gz", "--time2"),
+        (f"{VISITS} --cohort cohort", "--cohort"),
+        ("--cohort cohort --brain-mask one/brain.nii.gz", "--brain-mask"),
+        ("--cohort cohort --split test", "test"),
+        ("--cohort cohort --model run", "--baseline"),
+    ],
+)
+def test_predict_refuses_flags(flags, named, refuses):
+    refuses(f"segnet predict --baseline empty --out new.nii.gz {flags}", named)
+
+
+def test_predict_refuses_neither_model_nor_baseline(refuses):
+    refuses("segnet predict --cohort cohort --out new", "--model", "--baseline")
+
+
+@pytest.mark.parametrize("flag", ["--alpha -1", "--patch 20", "--seed -1", "--learning-rate inf"])
+def test_train_refuses_a_value_out_of_range(flag, refuses):
+    refuses(f"{TRAIN} {flag}", *flag.split())
+
+
+def test_train_refuses_a_seed_beyond_64_bits(refuses):
+    refuses(f"{TRAIN} --seed {10**26}", "--seed")
+
+
+def test_a_flag_that_is_unknown_ends_in_one_sentence_too(refuses):
+    refuses(f"{TRAIN} --depth 3", "--depth", "See --help.")
+
+
+def test_train_refuses_alpha_without_estimator(refuses):
+    refuses("segnet train --cohort cohort --alpha 0.2 --out new", "--alpha", "--estimator")
+
+
+def test_inspect_refuses_a_negative_seed(refuses):
+    refuses("datagen inspect pairs.h5 --out new --seed -1", "seed", "-1")
+
+
+def test_phantom_refuses_two_cases_for_three_splits(refuses):
+    refuses("datagen phantom --cases 2 --out new", "--cases", "2")

@@ -1,0 +1,54 @@
+"""Tiny NIfTI volumes, cases and masks, for all tests of datagen."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def save() -> Callable[..., Path]:
+    """Write an array as NIfTI, save(data, path, affine); booleans become 0 and 1."""
+
+    def write(data: np.ndarray, path: Path, affine: np.ndarray | None = None) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stored = data.astype(np.uint8) if data.dtype == bool else data
+        nib.save(nib.Nifti1Image(stored, np.eye(4) if affine is None else affine), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def visits(save, rng) -> Callable[..., list[Path]]:
+    """Write two visits of 12³ voxels, of which a cube of 6³ is brain, and a truth of one voxel."""
+
+    def write(folder: Path, brain_edge: int = 6, affine: np.ndarray | None = None) -> list[Path]:
+        scan = np.zeros((12, 12, 12), np.int16)
+        inside = (slice(3, 3 + brain_edge),) * 3
+        scan[inside] = rng.integers(100, 200, scan[inside].shape)
+        truth = np.zeros(scan.shape, bool)
+        truth[5, 5, 5] = True
+        stems = ("flair_time01_on_middle_space", "flair_time02_on_middle_space", "ground_truth")
+        paths = [folder / f"{stem}.nii.gz" for stem in stems]
+        for data, path in zip((scan, scan + 1 * (scan > 0), truth), paths, strict=True):
+            save(data.astype(np.int16), path, affine)
+        return paths
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def masks(tmp_path_factory, save) -> Path:
+    """Folder of four masks of 40³ voxels with a dozen cube lesions each."""
+    folder = tmp_path_factory.mktemp("masks")
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        mask = np.zeros((40, 40, 40), bool)
+        for x, y, z in rng.integers(2, 36, (14, 3)):
+            size = rng.integers(1, 4)
+            mask[x : x + size, y : y + size, z : z + size] = True
+        save(mask, folder / f"patient{number}.nii.gz")
+    return folder

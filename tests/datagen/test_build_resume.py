@@ -1,0 +1,99 @@
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from datagen.build import BuildSettings, build, build_part
+from datagen.errors import InputError
+from datagen.sources import list_sources, read_source
+from datagen.store import PairFile, load_part, save_part
+
+
+def settings_for(masks, out, **changes):
+    """Settings that go on with the build that was killed."""
+    begun = {"pairs": 300, "patch": 32, "workers": 1, "validation_fraction": 0.3}
+    return BuildSettings(masks=(masks,), out=out, **{**begun, "resume": True, **changes})
+
+
+@pytest.fixture(scope="module")
+def whole(masks, tmp_path_factory):
+    """The same build, never interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "pairs.h5"
+    build(settings_for(masks, out, resume=False))
+    return out
+
+
+@pytest.fixture(scope="module")
+def killed(masks, tmp_path_factory):
+    """What a build of 300 pairs leaves when its process is killed after the first part."""
+    out = tmp_path_factory.mktemp("killed") / "pairs.h5"
+    words = f"build --masks {masks} --out {out} --pairs 300 --patch 32 --workers 1"
+    program = "import sys; from datagen.cli import main; main(sys.argv[1:])"
+    options = [*words.split(), "--validation-fraction", "0.3"]
+    process = subprocess.Popen([sys.executable, "-c", program, *options])
+    while not (out.with_name("pairs.h5.parts") / "000000.npz").is_file():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert not out.exists()
+    return out.parent
+
+
+@pytest.fixture
+def interrupted(killed, tmp_path):
+    """A copy of the killed build; returns the path of its output."""
+    shutil.copytree(killed, tmp_path / "run")
+    return tmp_path / "run" / "pairs.h5"
+
+
+def test_a_killed_build_resumes_to_the_same_bytes(masks, interrupted, whole):
+    build(settings_for(masks, interrupted))
+    assert interrupted.read_bytes() == whole.read_bytes()
+    assert [path.name for path in interrupted.parent.iterdir()] == ["pairs.h5"]
+
+
+def test_a_resumed_build_uses_the_parts_that_are_there(masks, interrupted):
+    part = interrupted.with_name("pairs.h5.parts") / "000000.npz"
+    save_part(part, [pair._replace(case="kept") for pair in load_part(part)])
+    build(settings_for(masks, interrupted))
+    with PairFile(interrupted) as file:
+        is_kept = file.column("case") == "kept"
+    assert is_kept[:100].all()
+    assert not is_kept[100:].any()
+
+
+def test_an_interrupted_build_is_not_overwritten(masks, interrupted):
+    with pytest.raises(InputError, match=r"parts holds an interrupted build; add --resume"):
+        build(settings_for(masks, interrupted, resume=False))
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"pairs": 200}, {"rule": "geo"}])
+def test_parts_of_other_settings_are_refused(masks, interrupted, change):
+    with pytest.raises(InputError, match="begun with other settings or masks"):
+        build(settings_for(masks, interrupted, **change))
+
+
+def test_parts_of_other_masks_are_refused(masks, interrupted, tmp_path, save):
+    shutil.copytree(masks, tmp_path / "masks")
+    save(np.ones((4, 4, 4), bool), tmp_path / "masks" / "patient0.nii.gz")
+    with pytest.raises(InputError, match="begun with other settings or masks"):
+        build(settings_for(tmp_path / "masks", interrupted))
+
+
+def test_resuming_what_never_began_begins_it(masks, tmp_path):
+    assert build(settings_for(masks, tmp_path / "pairs.h5", pairs=10)) == 10
+
+
+def test_parts_drawn_last_first_and_elsewhere_make_the_same_file(masks, interrupted, whole):
+    settings = settings_for(masks, interrupted)
+    files = list_sources([masks], 0.3, np.random.default_rng(0))
+    sources = [read_source(file, 1.0) for file in files]
+    for number in (2, 1):
+        part = interrupted.with_name("pairs.h5.parts") / f"{number:06d}.npz"
+        save_part(part, build_part(number, sources, settings))
+    build(settings)
+    assert interrupted.read_bytes() == whole.read_bytes()

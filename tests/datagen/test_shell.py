@@ -1,0 +1,151 @@
+from pathlib import Path
+from typing import Literal
+
+import click
+import pytest
+from click.testing import CliRunner
+from pydantic import Field
+
+from datagen.config import Settings
+from datagen.errors import InputError
+from datagen.shell import SentenceGroup, from_settings, say
+
+
+class Tiny(Settings):
+    """Settings of 'tiny count'."""
+
+    masks: tuple[Path, ...] = Field(description="Masks; repeatable.")
+    cases: int = Field(16, description="Number of cases.", ge=3)
+    spacing_mm: float = Field(1.0, description="Edge of a voxel, in mm.")
+    rule: Literal["overlap", "geo"] = Field("overlap", description="How lesions match.")
+    names: tuple[str, ...] = Field(("a", "b"), description="Names.")
+    label: str | None = Field(None, description="A label.")
+    resume: bool = Field(False, description="Go on.")
+    amp: bool = Field(True, description="Half precision.")
+
+
+@click.group(cls=SentenceGroup)
+def main():
+    pass
+
+
+@main.command()
+@from_settings(Tiny, "datagen.build")
+def count(settings):
+    """Say the settings."""
+    say(repr(settings))
+
+
+@main.command()
+@click.argument("how")
+def fail(how):
+    if how == "input":
+        raise InputError("pairs.h5: schema 1 expected, found 3; rebuild it")
+    if how == "disk":
+        raise OSError(28, "No space left on device", "pairs.h5")
+    if how == "key":
+        raise KeyboardInterrupt
+    if how == "memory":
+        raise MemoryError
+    raise KeyError(how)
+
+
+@main.command()
+@click.option("--resume", is_flag=True)
+def go(resume):
+    raise KeyboardInterrupt
+
+
+def run(*words):
+    return CliRunner().invoke(main, [str(word) for word in words], prog_name="tiny")
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text("[datagen.build]\nmasks = ['file']\ncases = 5\nspacing_mm = 2.0\namp = false\n")
+    return path
+
+
+def test_a_flag_wins_over_the_file_and_the_file_over_the_default(recipe):
+    said = run("count", "--config", recipe, "--cases", 7, "--amp").output
+    expected = Tiny(masks=(Path("file"),), cases=7, spacing_mm=2.0, amp=True)
+    assert said == f"{expected!r}\n"
+
+
+def test_flags_alone_are_enough():
+    words = ["--masks", "a", "--masks", "b", "--names", "c"]
+    words += ["--rule", "geo", "--label", "x", "--resume", "--no-amp"]
+    expected = Tiny(
+        masks=(Path("a"), Path("b")), rule="geo", label="x", resume=True, amp=False, names=("c",)
+    )
+    assert run("count", *words).output == f"{expected!r}\n"
+
+
+def test_zero_is_given_and_not_left_out():
+    result = run("count", "--masks", "a", "--cases", 0)
+    assert result.exit_code == 2
+    assert "--cases: Input should be greater than or equal to 3, got 0" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("count",), "--masks is missing"),
+        (("count", "--masks", "a", "--config", "nowhere"), "--config nowhere: no such file"),
+        (("fail", "input"), "pairs.h5: schema 1 expected, found 3; rebuild it"),
+    ],
+)
+def test_a_wrong_input_ends_in_one_sentence_and_code_two(words, sentence):
+    result = run(*words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"tiny: {sentence}")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("fail", "disk"), 1, "pairs.h5: No space left on device"),
+        (("fail", "memory"), 1, "the memory does not suffice; work on smaller volumes or patches"),
+        (("fail", "key"), 130, "interrupted"),
+        (("go",), 130, "interrupted; --resume goes on"),
+    ],
+)
+def test_what_the_machine_refuses_ends_in_one_sentence_too(words, code, sentence):
+    result = run(*words)
+    assert result.exit_code == code
+    assert result.stderr == f"tiny: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("count", "--masks", "a", "--rule", "dice"), "'overlap', 'geo'"),
+        (("count", "--masks", "a", "--cases", "many"), "'--cases'"),
+        (("count", "--massk", "a"), "--massk"),
+        (("fail",), "HOW"),
+        (("cuont",), "cuont"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_ends_in_one_sentence_and_code_two(words, named):
+    result = run(*words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("tiny")
+    assert named in result.stderr
+    assert result.stderr.endswith(" See --help.\n")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_mistake_of_ours_keeps_its_traceback():
+    assert isinstance(run("fail", "bug").exception, KeyError)
+
+
+def test_help_shows_defaults_units_and_recipes():
+    text = " ".join(run("count", "--help").output.split())
+    assert "Edge of a voxel, in mm. [default: 1.0]" in text
+    assert "Names. [default: a b]" in text
+    assert "[overlap|geo]" in text
+    assert "--amp / --no-amp" in text
+    assert "demo, kamraoui2021" in text
