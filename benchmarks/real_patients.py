@@ -8,6 +8,10 @@ from pathlib import Path
 import click
 from machine import describe
 
+from datagen.files import read_table
+from datagen.inspection import save_figure
+from segnet.figures import draw_case, read_case
+
 _PROGRAM = "import sys; from {0}.cli import main; main(prog_name='{0}')"
 
 
@@ -16,7 +20,8 @@ _PROGRAM = "import sys; from {0}.cli import main; main(prog_name='{0}')"
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/real"))
 @click.option("--config", default="demo", help="Recipe of the trainings.")
 @click.option("--seed", type=int, default=0)
-def main(data: Path, out: Path, config: str, seed: int) -> None:
+@click.option("--shown", default="patient01", help="Case to draw as a picture.")
+def main(data: Path, out: Path, config: str, seed: int, shown: str) -> None:
     """Masks of `lesion_masks`, scans of `longitudinal`: two patients, each in both visit orders."""
     print(describe())
     cohort, network = out / "cohort.csv", out / "network"
@@ -35,6 +40,9 @@ def main(data: Path, out: Path, config: str, seed: int) -> None:
     rules = ["--rule", "overlap", "--rule", "msseg2", "--out", out / "scores"]
     run("segnet evaluate", "--truth", cohort, *methods, *rules)
     run("segnet report", network, "--scores", out / "scores", "--out", out / "report.html")
+    case = next(row for row in read_table(out / "scores/sources.csv") if row["case"] == shown)
+    save_figure(draw_case(read_case(case)), out / f"{shown}.png")
+    print(f"wrote {out / shown}.png")
 
 
 def run(command: str, *arguments: object) -> None:

@@ -115,7 +115,7 @@ def canonical_grid(image: nib.Nifti1Image) -> Grid:
 
 
 def working_grid_of(path: Path, image: nib.Nifti1Image, spacing_mm: float) -> Grid:
-    """Return the working grid of an image; InputError, which names `path`, where it is too large."""
+    """Return an image's working grid; InputError, naming `path`, where it is too large."""
     try:
         return working_grid(grid_of(image), spacing_mm)
     except InputError as error:

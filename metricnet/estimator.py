@@ -102,13 +102,14 @@ class _DensityNetwork(nn.Module):
         nn.init.normal_(self.head.weight, std=0.01)
 
     def forward(self, channels: Float[Tensor, "batch 3 d h w"]) -> Float[Tensor, "batch 4 i j k"]:
-        middle = self.middle(self.fine(_space_to_channels(channels)))
+        middle = self.middle(self.fine(space_to_channels(channels)))
         coarse = functional.interpolate(self.coarse(middle), scale_factor=2.0)
         roots: Tensor = self.head(self.joined(torch.cat([middle, coarse], dim=1)))
         return roots
 
 
-def _space_to_channels(volume: Float[Tensor, "batch c d h w"]) -> Float[Tensor, "batch e i j k"]:
+def space_to_channels(volume: Float[Tensor, "batch c d h w"]) -> Float[Tensor, "batch e i j k"]:
+    """Turn blocks of 2³ voxels into channels: half the edges, eight times the channels."""
     batch, channels, *sides = volume.shape
     i, j, k = (side // 2 for side in sides)
     folded = volume.reshape(batch, channels, i, 2, j, 2, k, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)

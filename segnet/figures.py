@@ -1,6 +1,7 @@
 """Pictures of a run: its curves, and slices of both visits with truth and prediction outlined."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import cc3d
@@ -9,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
+from datagen import volumes
 from datagen.errors import InputError
 from datagen.lesions import label_lesions
 
@@ -57,36 +59,51 @@ def draw_curves(history: Sequence[dict[str, float]]) -> Figure:
     return figure
 
 
-def draw_case(volumes: CaseVolumes) -> Figure:
+def draw_case(case: CaseVolumes) -> Figure:
     """Draw up to three axial slices, a row each: visit 1, visit 2, visit 2 with outlines.
 
     The slices go through the largest lesions of truth and prediction; a case without any shows its
     middle slice.
     """
-    volumes = _crop(volumes)
-    levels = _slices(volumes.truth | volumes.prediction)
-    x_mm, y_mm, _ = np.multiply(volumes.time2.shape, volumes.spacing_mm)
+    case = _crop(case)
+    levels = _slices(case.truth | case.prediction)
+    x_mm, y_mm, _ = np.multiply(case.time2.shape, case.spacing_mm)
     height = 3.0 * y_mm / x_mm
     figure = Figure(figsize=(9, height * len(levels) + 0.35), layout="constrained")
     grid = figure.subplots(len(levels), 3, squeeze=False)
     for row, level in zip(grid, levels, strict=True):
-        shown = (volumes.time1, volumes.time2, volumes.time2)
+        shown = (case.time1, case.time2, case.time2)
         for axes, scan in zip(row, shown, strict=True):
-            aspect = volumes.spacing_mm[1] / volumes.spacing_mm[0]
+            aspect = case.spacing_mm[1] / case.spacing_mm[0]
             low, high = _window(scan)
             image = scan[:, :, level].T
             axes.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower", aspect=aspect)
             axes.set_axis_off()
-        _outline(row[2], volumes.truth[:, :, level], TRUTH)
-        _outline(row[2], volumes.prediction[:, :, level], PREDICTION)
+        _outline(row[2], case.truth[:, :, level], TRUTH)
+        _outline(row[2], case.prediction[:, :, level], PREDICTION)
     titles = ("visit 1", "visit 2", "visit 2: truth blue, prediction orange")
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=9)
     return figure
 
 
-def canonical(image: nib.Nifti1Image) -> np.ndarray:
-    """Return the voxels of an image in closest-canonical orientation (RAS+)."""
+def read_case(paths: Mapping[str, str]) -> CaseVolumes:
+    """Read a case from its paths: time1, time2, truth and prediction, as `sources.csv` names them.
+
+    Raises InputError where a volume cannot be read.
+    """
+    time1, time2 = (volumes.read_image(Path(paths[key])) for key in ("time1", "time2"))
+    truth, prediction = (volumes.read_mask(Path(paths[key])) for key in ("truth", "prediction"))
+    return CaseVolumes(
+        _canonical(time1).astype(np.float32),
+        _canonical(time2).astype(np.float32),
+        _canonical(truth) > 0,
+        _canonical(prediction) > 0,
+        volumes.canonical_grid(time2).spacing_mm,
+    )
+
+
+def _canonical(image: nib.Nifti1Image) -> np.ndarray:
     return np.asanyarray(nib.as_closest_canonical(image).dataobj)
 
 
@@ -106,14 +123,14 @@ def _slices(lesions: Bool[np.ndarray, "x y z"]) -> list[int]:
     return sorted(list(dict.fromkeys(levels))[:_MOST_SLICES])
 
 
-def _crop(volumes: CaseVolumes) -> CaseVolumes:
+def _crop(case: CaseVolumes) -> CaseVolumes:
     """Cut to the box of the brain: where visit 2 holds signal."""
-    points = np.argwhere(volumes.time2 > volumes.time2.min())
+    points = np.argwhere(case.time2 > case.time2.min())
     if not points.size:
-        return volumes
+        return case
     box = tuple(slice(a, b + 1) for a, b in zip(points.min(0), points.max(0), strict=True))
-    cut = [volume[box] for volume in volumes[:4]]
-    return CaseVolumes(cut[0], cut[1], cut[2], cut[3], volumes.spacing_mm)
+    cut = [volume[box] for volume in case[:4]]
+    return CaseVolumes(cut[0], cut[1], cut[2], cut[3], case.spacing_mm)
 
 
 def _window(scan: Float[np.ndarray, "x y z"]) -> tuple[float, float]:

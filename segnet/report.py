@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from matplotlib.figure import Figure
 
-from datagen import volumes
 from datagen.config import format_recipe
 from datagen.errors import InputError
 from datagen.files import read_table, whole_file
 from datagen.progress import track
 from metricnet.runs import read_config, read_history
 from segnet.config import TrainSettings
-from segnet.figures import CaseVolumes, canonical, draw_case, draw_curves
+from segnet.figures import draw_case, draw_curves, read_case
 from segnet.tables import Sheet, active_sheet, case_sheet, clean_sheet
 
 SECTION = "segnet.train"
@@ -89,7 +87,7 @@ def _case(source: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> dict[
         "name": source["case"],
         "method": source["method"],
         "scores": list(dict.fromkeys(_line(row) for row in own)),
-        "picture": _embed(draw_case(_read_case(source))),
+        "picture": _embed(draw_case(read_case(source))),
     }
 
 
@@ -102,18 +100,6 @@ def _line(score: Mapping[str, str]) -> str:
         f"{score['rule']}: Dice {float(score['dice']):.3f}, L-F1 {float(score['f1']):.3f}; "
         f"{score['truth_hits']} of {score['truth_lesions']} new lesions found, "
         f"{int(score['predicted_lesions']) - int(score['predicted_hits'])} false"
-    )
-
-
-def _read_case(row: Mapping[str, str]) -> CaseVolumes:
-    time1, time2 = (volumes.read_image(Path(row[key])) for key in ("time1", "time2"))
-    truth, prediction = (volumes.read_mask(Path(row[key])) for key in ("truth", "prediction"))
-    return CaseVolumes(
-        canonical(time1).astype(np.float32),
-        canonical(time2).astype(np.float32),
-        canonical(truth) > 0,
-        canonical(prediction) > 0,
-        volumes.canonical_grid(time2).spacing_mm,
     )
 
 
