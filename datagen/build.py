@@ -18,7 +18,7 @@ from datagen.files import checksum, require_writable, whole_file
 from datagen.lesions import Rule, connectivity, label_lesions, min_volume_mm3, score_lesions
 from datagen.perturb import perturb
 from datagen.progress import track
-from datagen.sources import SourceMask, list_sources, read_source
+from datagen.sources import SourceFile, SourceMask, list_sources, read_source
 from datagen.store import Agreement, Pair, load_part, save_part, write_pairs
 from datagen.styles import STYLES, Style, quantise, soften
 from datagen.volumes import cut_patch
@@ -68,7 +68,7 @@ def build(settings: BuildSettings) -> int:
         "seed": settings.seed,
         "settings": settings.recorded(),
         "version": importlib.metadata.version("lesionwise"),
-        "sources_sha256": checksum(file.path for file in files),
+        "sources_sha256": checksum((file.path for file in files), _names(files)),
     }
     parts = _find_parts(settings, notes)
     missing = [number for number in range(len(parts)) if not parts[number].is_file()]
@@ -83,6 +83,11 @@ def build(settings: BuildSettings) -> int:
     write_pairs(settings.out, pairs, settings.pairs, _agreement(settings), notes)
     shutil.rmtree(_parts_folder(settings.out))
     return settings.pairs
+
+
+def _names(files: Sequence[SourceFile]) -> str:
+    """What the pairs take from the list of sources beside the masks themselves."""
+    return json.dumps([[file.case, file.patient, file.split] for file in files])
 
 
 def build_part(number: int, sources: Sequence[SourceMask], settings: BuildSettings) -> list[Pair]:

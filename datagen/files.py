@@ -78,9 +78,9 @@ def require_file(path: Path) -> Path:
     return path
 
 
-def checksum(paths: Iterable[Path]) -> str:
-    """SHA-256 over the contents of the files, in the order given, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
+def checksum(paths: Iterable[Path], text: str = "") -> str:
+    """SHA-256 over a text and the files' contents, in the order given: 64 hexadecimal digits."""
+    digest = hashlib.sha256(text.encode())
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

@@ -51,7 +51,7 @@ def predict_case(
     case: Case, predictor: Predictor, paths: PredictionPaths, settings: PredictSettings
 ) -> list[Detection]:
     """Predict one case and write its three files; return its lesions."""
-    scans = crop_to_brain(read_scans(case, predictor.spacing_mm))
+    scans = crop_to_brain(read_scans(case._replace(truth=None), predictor.spacing_mm))
     working = nib.Nifti1Image(predictor.probability(scans), scans.grid.affine)
     time2 = volumes.read_image(case.time2)
     grid = volumes.grid_of(time2)
