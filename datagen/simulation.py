@@ -48,10 +48,12 @@ def simulate_cohort(settings: PhantomSettings) -> list[Case]:
         raise InputError(f"{settings.out} already holds a cohort; choose another --out")
     make_folder(settings.out)
     anatomy = load_anatomy()
-    splits = _splits(settings)
+    splits, clean = _splits(settings), _clean_numbers(settings.cases)
     workers = Parallel(n_jobs=settings.workers, return_as="generator")
     jobs = (
-        delayed(_write_case)(anatomy, settings.out, number, settings.seed, splits[number])
+        delayed(_write_case)(
+            anatomy, settings.out, number, settings.seed, splits[number], number in clean
+        )
         for number in range(settings.cases)
     )
     done: Iterator[Case] = workers(jobs)
@@ -69,12 +71,18 @@ def _splits(settings: PhantomSettings) -> list[Split]:
     return [*["train"] * train, *["validation"] * validation, *["test"] * test]  # type: ignore[list-item]
 
 
-def _write_case(anatomy: Anatomy, out: Path, number: int, seed: int, split: Split) -> Case:
+def _clean_numbers(cases: int) -> set[int]:
+    """Patients without new lesions: spread evenly over the numbers, and so over the splits."""
+    count = math.ceil(_CLEAN_SHARE * cases)
+    return {int((index + 0.5) * cases / count) for index in range(count)}
+
+
+def _write_case(
+    anatomy: Anatomy, out: Path, number: int, seed: int, split: Split, is_clean: bool
+) -> Case:
     name = f"phantom{number + 1:03d}"
-    # clean patients are spread evenly over the numbers, and so over the splits
-    before, after = (math.ceil(_CLEAN_SHARE * count) for count in (number, number + 1))
     rng = np.random.default_rng([seed, number])
-    simulated = simulate_case(anatomy, rng, is_clean=after > before)
+    simulated = simulate_case(anatomy, rng, is_clean=is_clean)
     files = {
         "flair_time01_on_middle_space": simulated.time1,
         "flair_time02_on_middle_space": simulated.time2,
