@@ -1,5 +1,6 @@
 """Places where nothing can be written, and files that must not be lost."""
 
+import os
 import resource
 import shlex
 import signal
@@ -92,7 +93,11 @@ def test_a_write_that_the_disk_cuts_short_is_the_machines_fault(name, work):
     program, *words = shlex.split(f"{line} new{suffix}{short}")
     # in a process of its own: the limit would also cut off what the test run itself writes
     shell = [sys.executable, "-c", f"from {program}.cli import main; main()", *words]
-    result = subprocess.run(shell, preexec_fn=fill_disk, capture_output=True, text=True)
+    # nor may it leave compiled modules that are cut off
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(
+        shell, preexec_fn=fill_disk, capture_output=True, text=True, env=environment
+    )
     assert result.returncode == 1, result.stderr
     assert result.stderr.count("\n") == 1
     assert "new" in result.stderr
