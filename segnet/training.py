@@ -143,8 +143,9 @@ def exact_f1(
 def train(settings: TrainSettings) -> list[dict[str, float]]:
     """Train a network on a cohort; return the history, one row per epoch.
 
-    The best epoch by the mean of Dice and exact L-F1 on whole validation cases is kept as
-    `best.ckpt`. Raises InputError where the cohort, the estimator or the run folder cannot be used.
+    The best epoch by the mean of Dice and exact L-F1 on whole validation cases with new lesions
+    (all of them where none has any) is kept as `best.ckpt`. Raises InputError where the cohort, the
+    estimator or the run folder cannot be used.
     """
     learned = _learned_term(settings)
     training, validation = _read_splits(settings)
@@ -175,7 +176,8 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         trainer,
         task,
         DataLoader(dataset, settings.batch, sampler=draws),
-        CaseLoader(validation),
+        # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
+        CaseLoader([scans for scans in validation if scans.truth.any()] or validation),
         last,
     )
     return runs.read_history(settings.out)
