@@ -45,6 +45,8 @@ class Matching(NamedTuple):
     predicted_labels: Integer[np.ndarray, "x y z"]
     truth_hit: Bool[np.ndarray, " truth_lesions"]
     predicted_hit: Bool[np.ndarray, " predicted_lesions"]
+    truth_is_empty: bool  # of the masks as given, components that are no lesions included
+    prediction_is_empty: bool
 
 
 def connectivity(rule: Rule) -> Literal[6, 26]:
@@ -92,15 +94,36 @@ def score_lesions(
     >>> score_lesions(truth, prediction).ltpr
     0.5
     """
-    matching = match_lesions(truth, prediction, rule, spacing_mm)
+    return score_matching(match_lesions(truth, prediction, rule, spacing_mm), rule, spacing_mm)
+
+
+def score_under_rules(
+    truth: Bool[np.ndarray, "x y z"],
+    prediction: Bool[np.ndarray, "x y z"],
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> dict[Rule, LesionScore]:
+    """Score under every rule; "overlap" and "geo" share one labelling of each mask."""
+    touching = match_lesions(truth, prediction, "overlap", spacing_mm)
+    official = match_lesions(truth, prediction, "msseg2", spacing_mm)
+    return {
+        "overlap": score_matching(touching, "overlap", spacing_mm),
+        "geo": score_matching(touching, "geo", spacing_mm),
+        "msseg2": score_matching(official, "msseg2", spacing_mm),
+    }
+
+
+def score_matching(
+    matching: Matching, rule: Rule, spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> LesionScore:
+    """Score lesions that are matched already, under the same rule or, of "overlap", as "geo"."""
     truths, truth_hits = matching.truth_hit.size, int(matching.truth_hit.sum())
     predictions, predicted_hits = matching.predicted_hit.size, int(matching.predicted_hit.sum())
     counts = (truths, predictions, truth_hits, predicted_hits)
-    if rule == "msseg2" and not truth.any():
+    if rule == "msseg2" and matching.truth_is_empty:
         volume = float(np.count_nonzero(matching.predicted_labels)) * float(np.prod(spacing_mm))
         return LesionScore(0.0, 0.0, None, *counts, predicted_volume_mm3=volume)
     if truths == 0 or predictions == 0:
-        both_empty = float(not truth.any() and not prediction.any())
+        both_empty = float(matching.truth_is_empty and matching.prediction_is_empty)
         return LesionScore(both_empty, both_empty, both_empty, *counts)
     ltpr = truth_hits / truths
     lppv = (truth_hits if rule == "geo" else predicted_hits) / predictions
@@ -120,97 +143,93 @@ def match_lesions(
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape")
-    box = _bounding_box(truth | prediction)
     smallest = min_volume_mm3(rule) / float(np.prod(spacing_mm))
-    truth_labels, truths = _lesions_above(truth[box], connectivity(rule), smallest)
-    predicted_labels, predictions = _lesions_above(prediction[box], connectivity(rule), smallest)
+    truths, predictions = (
+        _lesions_above(mask, connectivity(rule), smallest) for mask in (truth, prediction)
+    )
+    # every step from here on looks at voxels of lesions alone, never at the volume
+    both = np.flatnonzero(truth & prediction)
+    shared = truths.labels.ravel()[both], predictions.labels.ravel()[both]
     if rule == "msseg2":
-        truth_hit = _detected(truth_labels, truths, predicted_labels, predictions)
-        predicted_hit = _detected(predicted_labels, predictions, truth_labels, truths)
+        overlaps = _overlaps(*shared, predictions.sizes.size)
+        hits = _detected(overlaps, truths, predictions), _detected(
+            overlaps.swapped(), predictions, truths
+        )
     else:
-        shared = (truth_labels > 0) & (predicted_labels > 0)
-        truth_hit = _flags(truth_labels[shared], truths)
-        predicted_hit = _flags(predicted_labels[shared], predictions)
+        hits = _flags(shared[0], truths.sizes.size), _flags(shared[1], predictions.sizes.size)
     return Matching(
-        _place(truth_labels, truth.shape, box),
-        _place(predicted_labels, truth.shape, box),
-        truth_hit,
-        predicted_hit,
+        truths.labels, predictions.labels, *hits, truths.is_empty, predictions.is_empty
     )
 
 
-def _bounding_box(mask: Bool[np.ndarray, "x y z"]) -> tuple[slice, slice, slice]:
-    """Smallest box that holds every voxel of the mask; empty slices for an empty mask."""
-    box = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1) if filled.size else slice(0, 0))
-    return (box[0], box[1], box[2])
+class _Lesions(NamedTuple):
+    """Labels of one mask; `sizes[0]` stands for the background and is 0."""
+
+    labels: Integer[np.ndarray, "x y z"]
+    sizes: Integer[np.ndarray, " labels"]
+    is_empty: bool  # the mask, before small components were dropped
+
+
+class _Overlaps(NamedTuple):
+    """Pairs of a truth lesion and a predicted lesion that share voxels, and how many."""
+
+    lesion: Integer[np.ndarray, " pairs"]
+    other: Integer[np.ndarray, " pairs"]
+    voxels: Integer[np.ndarray, " pairs"]
+
+    def swapped(self) -> "_Overlaps":
+        return _Overlaps(self.other, self.lesion, self.voxels)
 
 
 def _lesions_above(
     mask: Bool[np.ndarray, "x y z"], neighbours: Literal[6, 26], smallest: float
-) -> tuple[Integer[np.ndarray, "x y z"], int]:
+) -> _Lesions:
     """Label the components of more than `smallest` voxels."""
-    if not mask.size:
-        return np.zeros(mask.shape, np.int32), 0
     labels, count = label_lesions(mask, neighbours)
     if not smallest:
-        return labels, count
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        return _Lesions(labels, np.zeros(count + 1, np.int64), count == 0)
+    flat, voxels = labels.ravel(), np.flatnonzero(mask)
+    sizes = np.bincount(flat[voxels], minlength=count + 1)
     # 3 mm³ exactly is dropped, also where voxel volumes carry rounding errors
     keep = sizes > smallest * (1 + 1e-6)
-    keep[0] = False
     renumbered = np.where(keep, np.cumsum(keep), 0).astype(labels.dtype)
-    return renumbered[labels], int(keep.sum())
+    flat[voxels] = renumbered[flat[voxels]]
+    return _Lesions(labels, np.concatenate([[0], sizes[keep]]), count == 0)
 
 
-def _flags(hit_labels: Integer[np.ndarray, " voxels"], count: int) -> Bool[np.ndarray, " lesions"]:
-    flags = np.zeros(count + 1, bool)
+def _flags(hit_labels: Integer[np.ndarray, " voxels"], labels: int) -> Bool[np.ndarray, " lesions"]:
+    flags = np.zeros(labels, bool)
     flags[hit_labels] = True
     return flags[1:]
 
 
-def _place(
-    labels: Integer[np.ndarray, "a b c"], shape: tuple[int, ...], box: tuple[slice, slice, slice]
-) -> Integer[np.ndarray, "x y z"]:
-    whole = np.zeros(shape, labels.dtype)
-    whole[box] = labels
-    return whole
+def _overlaps(
+    lesions: Integer[np.ndarray, " voxels"],
+    others: Integer[np.ndarray, " voxels"],
+    other_labels: int,
+) -> _Overlaps:
+    """Count the voxels of each pair of labels, given label by label; the background is no lesion."""
+    inside = (lesions > 0) & (others > 0)
+    joint = lesions[inside].astype(np.int64) * other_labels + others[inside]
+    pairs, voxels = np.unique(joint, return_counts=True)
+    return _Overlaps(pairs // other_labels, pairs % other_labels, voxels)
 
 
 def _detected(
-    labels: Integer[np.ndarray, "x y z"],
-    count: int,
-    other_labels: Integer[np.ndarray, "x y z"],
-    other_count: int,
+    overlaps: _Overlaps, lesions: _Lesions, others: _Lesions
 ) -> Bool[np.ndarray, " lesions"]:
-    """Official detection: which lesions of `labels` the components of `other_labels` detect."""
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    other_sizes = np.bincount(other_labels.ravel(), minlength=other_count + 1)
-    shared = (labels > 0) & (other_labels > 0)
-    pairs, overlaps = np.unique(
-        np.stack([labels[shared], other_labels[shared]]), axis=1, return_counts=True
-    )
-    inside = np.bincount(pairs[1], weights=overlaps, minlength=other_count + 1)
-    outside = 1 - inside / np.maximum(other_sizes, 1)
-    detected = np.zeros(count, bool)
-    for lesion in np.unique(pairs[0]):
-        of_lesion = pairs[0] == lesion
-        detected[lesion - 1] = _is_detected(
-            overlaps[of_lesion], outside[pairs[1][of_lesion]], int(sizes[lesion])
-        )
-    return detected
-
-
-def _is_detected(
-    overlaps: Integer[np.ndarray, " components"], outside: np.ndarray, size: int
-) -> bool:
-    total = int(overlaps.sum())
-    if total <= _MIN_FRACTION * size:
-        return False
-    order = np.argsort(-overlaps, kind="stable")
-    explained = np.cumsum(overlaps[order]) / total
-    looked_at = int(np.searchsorted(explained, _EXPLAINED)) + 1
-    return bool(np.all(outside[order[:looked_at]] <= _MAX_OUTSIDE))
+    """Official detection: which of the lesions the other mask's components detect."""
+    count, other_count = lesions.sizes.size, others.sizes.size
+    covered = np.bincount(overlaps.lesion, overlaps.voxels, minlength=count)
+    inside = np.bincount(overlaps.other, overlaps.voxels, minlength=other_count)
+    outside = 1 - inside / np.maximum(others.sizes, 1)
+    # each lesion's components by decreasing overlap; equal ones by their number
+    order = np.lexsort((overlaps.other, -overlaps.voxels, overlaps.lesion))
+    lesion, voxels = overlaps.lesion[order], overlaps.voxels[order]
+    before = np.cumsum(voxels) - voxels
+    first = np.searchsorted(lesion, lesion)
+    explained = (before - before[first]) / covered[lesion]
+    strays = (explained < _EXPLAINED) & (outside[overlaps.other[order]] > _MAX_OUTSIDE)
+    refused = np.bincount(lesion, strays, minlength=count) > 0
+    detected: np.ndarray = (covered > _MIN_FRACTION * lesions.sizes) & ~refused
+    return detected[1:]
