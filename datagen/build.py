@@ -3,28 +3,27 @@
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from datagen.balance import SCORE_BINS, Balance, draw_counts
 from datagen.config import MAX_SEED, Settings, not_recorded
+from datagen.crew import Crew
+from datagen.drawing import Recipe, draw_part
 from datagen.errors import InputError
 from datagen.files import checksum, require_writable, whole_file
-from datagen.lesions import Rule, connectivity, label_lesions, min_volume_mm3, score_lesions
-from datagen.perturb import perturb
-from datagen.progress import track
-from datagen.sources import SourceFile, SourceMask, list_sources, read_source
-from datagen.store import Agreement, Pair, load_part, save_part, write_pairs
-from datagen.styles import STYLES, Style, quantise, soften
-from datagen.volumes import cut_patch
+from datagen.lesions import Rule, connectivity, min_volume_mm3
+from datagen.recordings import list_predictions
+from datagen.sources import SourceFile, list_sources
+from datagen.store import Agreement, merge_shards, write_shard
+from datagen.styles import STYLES, Style
+from datagen.supply import Layout, open_supply, store_supply
 
-_PAIRS_PER_PART = 100
-_DRAWS_PER_PAIR = 60
+_PAIRS_PER_PART = 250
+_PLAN = "plan.json"
 
 
 class BuildSettings(Settings):
@@ -41,180 +40,139 @@ class BuildSettings(Settings):
     spacing_mm: float = Field(1.0, description="Edge of a voxel, in mm.", gt=0)
     rule: Rule = Field("overlap", description="How lesions of the two masks are matched.")
     styles: tuple[Style, ...] = Field(STYLES, description="Shapes of the maps.", min_length=1)
+    zero_share: float = Field(
+        0.06, description="Share of pairs that score exactly 0.", ge=0, le=0.1
+    )
+    one_share: float = Field(0.06, description="Share of pairs that score exactly 1.", ge=0, le=0.1)
     empty_share: float = Field(
         0.04,
-        description="Share of empty truths, half with false lesions; none under msseg2.",
+        description="Share of empty truths, among the pairs of score 0 and 1; none under msseg2.",
         ge=0,
         le=0.2,
+    )
+    contrast_share: float = Field(
+        0.25,
+        description="Share of pairs that differ from the one before by one edit.",
+        ge=0,
+        le=0.8,
+    )
+    predictions: tuple[Path, ...] = Field(
+        (),
+        description="Folder of predicted maps, or a run of 'segnet train --record-predictions'; "
+        "repeatable.",
+        exclude=True,
+    )
+    prediction_share: float = Field(
+        0.5, description="Share of pairs from --predictions, where they are given.", gt=0, lt=1
     )
     validation_fraction: float = Field(
         0.2, description="Share of patients held out, where the cohort sets no split.", gt=0, lt=1
     )
     seed: int = Field(0, description="Seed of every draw.", ge=0, le=MAX_SEED)
-    workers: int = not_recorded(2, "Worker processes.", ge=1)
+    workers: int = not_recorded(2, "Worker processes on this machine.", ge=1)
+    cluster: str | None = not_recorded(
+        None, "Address of a Dask scheduler, tcp://…, whose workers build instead."
+    )
     resume: bool = not_recorded(False, "Go on with an interrupted build.")
+
+    @model_validator(mode="after")
+    def _empty_truths_fit(self) -> "BuildSettings":
+        if self.rule != "msseg2" and self.empty_share > self.zero_share + self.one_share:
+            raise ValueError(
+                "empty_share is above zero_share + one_share, but an empty truth scores 0 or 1"
+            )
+        return self
 
 
 def build(settings: BuildSettings) -> int:
     """Write the pair file; return the number of pairs.
 
-    Parts of 100 pairs are kept in `<out>.parts` until the file is whole, so that a killed build can
+    Parts of 250 pairs are kept in `<out>.parts` until the file is whole, so that a killed build can
     resume. Each part depends on the seed and its own number alone. Raises InputError where the
-    masks are unusable, or the parts there belong to another build.
+    masks or predictions are unusable, or the parts there belong to another build.
     """
-    rng = np.random.default_rng(settings.seed)
-    files = list_sources(settings.masks, settings.validation_fraction, rng)
-    notes = {
+    files = list_sources(
+        settings.masks, settings.validation_fraction, np.random.default_rng(settings.seed)
+    )
+    predictions = list_predictions(settings.predictions)
+    notes = _notes(settings, files, [path for paths in predictions for path in paths])
+    folder = _parts_folder(settings, notes)
+    with Crew(settings.workers, settings.cluster) as crew:
+        try:
+            store_supply(files, predictions, folder, _layout(settings), crew)
+        except InputError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        with whole_file(folder / _PLAN) as partial:
+            partial.write_text(_as_plan(notes), encoding="utf-8")
+        shards = _build_shards(settings, folder, crew)
+    total = merge_shards(settings.out, shards, _agreement(settings), notes)
+    shutil.rmtree(folder)
+    return total
+
+
+def _build_shards(settings: BuildSettings, folder: Path, crew: Crew) -> list[Path]:
+    recipe = Recipe(**{name: getattr(settings, name) for name in Recipe._fields})
+    starts = range(0, settings.pairs, _PAIRS_PER_PART)
+    shards = [folder / f"{start:09d}.h5" for start in starts]
+    jobs = [
+        (start, min(start + _PAIRS_PER_PART, settings.pairs), recipe, shard)
+        for start, shard in zip(starts, shards, strict=True)
+        if not shard.is_file()
+    ]
+    crew.run(_build_shard, jobs, f"pairs, {_PAIRS_PER_PART} at a time")
+    lost = next((shard for shard in shards if not shard.is_file()), None)
+    if lost:
+        raise InputError(
+            f"a worker wrote {lost}, but it is not there; --out must lie in a folder that all "
+            "machines share"
+        )
+    return shards
+
+
+def _build_shard(start: int, stop: int, recipe: Recipe, shard: Path) -> None:
+    write_shard(shard, draw_part(start, stop, recipe, open_supply(shard.parent)))
+
+
+def _notes(
+    settings: BuildSettings, files: Sequence[SourceFile], predictions: Sequence[Path]
+) -> dict[str, Any]:
+    # what the pairs take from the list of sources beside the masks themselves
+    names = json.dumps([[file.case, file.patient, file.split] for file in files])
+    sources = [*(file.path for file in files), *predictions]
+    return {
         "seed": settings.seed,
         "settings": settings.recorded(),
         "version": importlib.metadata.version("lesionwise"),
-        "sources_sha256": checksum((file.path for file in files), _names(files)),
+        "sources_sha256": checksum(sources, names),
     }
-    parts = _find_parts(settings, notes)
-    missing = [number for number in range(len(parts)) if not parts[number].is_file()]
-    if missing:
-        sources = [read_source(file, settings.spacing_mm) for file in files]
-        if not any(len(source.centres) for source in sources):
-            raise InputError(f"no mask below {settings.masks[0]} holds a lesion")
-        with whole_file(_plan(settings.out)) as partial:
-            partial.write_text(_as_plan(notes), encoding="utf-8")
-        _build_parts(missing, parts, sources, settings)
-    pairs = (pair for part in parts for pair in load_part(part))
-    write_pairs(settings.out, pairs, settings.pairs, _agreement(settings), notes)
-    shutil.rmtree(_parts_folder(settings.out))
-    return settings.pairs
 
 
-def _names(files: Sequence[SourceFile]) -> str:
-    """What the pairs take from the list of sources beside the masks themselves."""
-    return json.dumps([[file.case, file.patient, file.split] for file in files])
-
-
-def build_part(number: int, sources: Sequence[SourceMask], settings: BuildSettings) -> list[Pair]:
-    """Draw the pairs of one part, their scores spread evenly over [0, 1]."""
-    rng = np.random.default_rng([settings.seed, number])
-    size = min(_PAIRS_PER_PART, settings.pairs - number * _PAIRS_PER_PART)
-    # under "msseg2" an empty truth has no score to learn
-    empty_share = 0 if settings.rule == "msseg2" else settings.empty_share
-    empty, balance = round(empty_share * size), Balance(size)
-    return [_draw_accepted(sources, settings, balance, rng, index < empty) for index in range(size)]
-
-
-def _draw_accepted(
-    sources: Sequence[SourceMask],
-    settings: BuildSettings,
-    balance: Balance,
-    rng: np.random.Generator,
-    is_empty: bool,
-) -> Pair:
-    for draw in range(_DRAWS_PER_PAIR * 10):
-        at_any_score = draw >= _DRAWS_PER_PAIR
-        # an empty truth scores 1 or 0, nothing between
-        wanted = (
-            int(rng.choice((0, SCORE_BINS - 1))) if is_empty else balance.wanted(rng, at_any_score)
-        )
-        pair = _draw_pair(sources, settings, wanted, rng, is_empty)
-        # "msseg2" has no score for an empty truth, and "geo" some beyond 1: neither can be learnt
-        if pair is None or pair.score.f1 is None or pair.score.f1 > 1:
-            continue
-        if balance.accept(pair.score.f1, at_any_score):
-            return pair
-    raise InputError(
-        f"no pair can be drawn from these masks at patch {settings.patch}; "
-        "give masks with more lesions"
-    )
-
-
-def _draw_pair(
-    sources: Sequence[SourceMask],
-    settings: BuildSettings,
-    wanted_bin: int,
-    rng: np.random.Generator,
-    is_empty: bool,
-) -> Pair | None:
-    source = sources[int(rng.integers(len(sources)))]
-    if not is_empty and not len(source.centres):
-        return None
-    truth = _draw_truth(source, settings.patch, is_empty, rng)
-    labels, count = label_lesions(truth)
-    # the middle of a hollow lesion's box can be so far from it that the patch holds none
-    counts = draw_counts(count, wanted_bin, rng) if count or is_empty else None
-    if counts is None:
-        return None
-    style = settings.styles[int(rng.integers(len(settings.styles)))]
-    shapes = source.shapes or next(other.shapes for other in sources if other.shapes)
-    prediction = soften(perturb(labels, counts, shapes, rng), style, rng)
-    stored = quantise(prediction)
-    spacing_mm = (settings.spacing_mm,) * 3
-    score = score_lesions(truth, stored >= 128, settings.rule, spacing_mm)
-    return Pair(
-        truth.astype(np.uint8), stored, score, source.case, source.patient, style, source.split
-    )
-
-
-def _draw_truth(
-    source: SourceMask, patch: int, is_empty: bool, rng: np.random.Generator
-) -> np.ndarray:
-    """Cut a patch that holds a lesion drawn at random, in a random orientation."""
-    if is_empty:
-        return np.zeros((patch, patch, patch), bool)
-    lesion = source.centres[rng.integers(len(source.centres))]
-    reach = patch * 3 // 8
-    cut = cut_patch(source.mask, lesion + rng.integers(-reach, reach + 1, size=3), patch)
-    flips = tuple(slice(None, None, int(rng.choice((-1, 1)))) for _ in range(3))
-    return np.ascontiguousarray(np.transpose(cut, rng.permutation(3))[flips])
-
-
-def _build_parts(
-    missing: list[int],
-    parts: list[Path],
-    sources: Sequence[SourceMask],
-    settings: BuildSettings,
-) -> None:
-    workers = Parallel(n_jobs=settings.workers, return_as="generator", max_nbytes="1M")
-    jobs = (delayed(_build_and_save)(number, parts, sources, settings) for number in missing)
-    done: Iterator[int] = workers(jobs)
-    for _ in track(done, "pairs, by the hundred", len(missing)):
-        pass
-
-
-def _build_and_save(
-    number: int, parts: list[Path], sources: Sequence[SourceMask], settings: BuildSettings
-) -> int:
-    save_part(parts[number], build_part(number, sources, settings))
-    return number
-
-
-def _find_parts(settings: BuildSettings, notes: dict[str, object]) -> list[Path]:
-    """Return the paths of all parts, of which a resumed build holds some already."""
-    folder, plan = _parts_folder(settings.out), _plan(settings.out)
+def _parts_folder(settings: BuildSettings, notes: dict[str, Any]) -> Path:
+    """Return the folder of the parts, of which a resumed build holds some already."""
+    out = settings.out.absolute()
+    folder = out.with_name(f"{out.name}.parts")
+    plan = folder / _PLAN
     require_writable(settings.out)
     if folder.is_dir() and not settings.resume:
         raise InputError(f"{folder} holds an interrupted build; add --resume, or delete the folder")
-    if folder.is_dir() and not (
-        plan.is_file() and plan.read_text(encoding="utf-8") == _as_plan(notes)
-    ):
+    if plan.is_file() and plan.read_text(encoding="utf-8") != _as_plan(notes):
         raise InputError(
             f"{folder} was begun with other settings or masks; delete it to start anew"
         )
-    count = -(-settings.pairs // _PAIRS_PER_PART)
-    return [folder / f"{number:06d}.npz" for number in range(count)]
+    return folder
 
 
-def _plan(out: Path) -> Path:
-    return _parts_folder(out) / "plan.json"
-
-
-def _as_plan(notes: dict[str, object]) -> str:
+def _as_plan(notes: dict[str, Any]) -> str:
     return json.dumps(notes, sort_keys=True)
 
 
-def _parts_folder(out: Path) -> Path:
-    return out.with_name(f"{out.name}.parts")
+def _layout(settings: BuildSettings) -> Layout:
+    return Layout(settings.patch, settings.spacing_mm, settings.validation_fraction, settings.seed)
 
 
 def _agreement(settings: BuildSettings) -> Agreement:
-    rule: Literal["overlap", "geo", "msseg2"] = settings.rule
+    rule = settings.rule
     return Agreement(
         rule, connectivity(rule), min_volume_mm3(rule), settings.spacing_mm, settings.patch
     )

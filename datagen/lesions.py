@@ -1,5 +1,6 @@
 """What a lesion is, how two masks match, and the lesion-wise scores: their one home."""
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import cc3d
@@ -101,10 +102,16 @@ def score_under_rules(
     truth: Bool[np.ndarray, "x y z"],
     prediction: Bool[np.ndarray, "x y z"],
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    known: Mapping[Rule, Matching] | None = None,
 ) -> dict[Rule, LesionScore]:
-    """Score under every rule; "overlap" and "geo" share one labelling of each mask."""
-    touching = match_lesions(truth, prediction, "overlap", spacing_mm)
-    official = match_lesions(truth, prediction, "msseg2", spacing_mm)
+    """Score under every rule; "overlap" and "geo" share one labelling of each mask.
+
+    A matching of the same masks that is `known` already is not made again.
+    """
+    known = known or {}
+    touching = known.get("overlap") or known.get("geo")
+    touching = touching or match_lesions(truth, prediction, "overlap", spacing_mm)
+    official = known.get("msseg2") or match_lesions(truth, prediction, "msseg2", spacing_mm)
     return {
         "overlap": score_matching(touching, "overlap", spacing_mm),
         "geo": score_matching(touching, "geo", spacing_mm),
@@ -152,14 +159,13 @@ def match_lesions(
     shared = truths.labels.ravel()[both], predictions.labels.ravel()[both]
     if rule == "msseg2":
         overlaps = _overlaps(*shared, predictions.sizes.size)
-        hits = _detected(overlaps, truths, predictions), _detected(
-            overlaps.swapped(), predictions, truths
+        hits = (
+            _detected(overlaps, truths, predictions),
+            _detected(overlaps.swapped(), predictions, truths),
         )
     else:
         hits = _flags(shared[0], truths.sizes.size), _flags(shared[1], predictions.sizes.size)
-    return Matching(
-        truths.labels, predictions.labels, *hits, truths.is_empty, predictions.is_empty
-    )
+    return Matching(truths.labels, predictions.labels, *hits, truths.is_empty, predictions.is_empty)
 
 
 class _Lesions(NamedTuple):
@@ -208,7 +214,7 @@ def _overlaps(
     others: Integer[np.ndarray, " voxels"],
     other_labels: int,
 ) -> _Overlaps:
-    """Count the voxels of each pair of labels, given label by label; the background is no lesion."""
+    """Count the voxels of each pair of labels; the background is no lesion."""
     inside = (lesions > 0) & (others > 0)
     joint = lesions[inside].astype(np.int64) * other_labels + others[inside]
     pairs, voxels = np.unique(joint, return_counts=True)

@@ -4,26 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cc3d
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool
 
 from datagen import volumes
 from datagen.cohort import read_cohort, split_by_patient
 from datagen.errors import InputError
 from datagen.layouts import Case
-from datagen.lesions import label_lesions
-
-
-class SourceMask(NamedTuple):
-    """A binary mask at the working spacing, and the centre voxel of each of its lesions."""
-
-    case: str
-    patient: str
-    split: str
-    mask: Bool[np.ndarray, "x y z"]
-    centres: Integer[np.ndarray, "lesions 3"]
-    shapes: tuple[Bool[np.ndarray, "a b c"], ...]
 
 
 class SourceFile(NamedTuple):
@@ -59,18 +46,11 @@ def list_sources(
     return sorted(files, key=lambda file: (file.case, str(file.path)))
 
 
-def read_source(file: SourceFile, spacing_mm: float) -> SourceMask:
+def read_source(file: SourceFile, spacing_mm: float) -> Bool[np.ndarray, "x y z"]:
     """Read one mask at the working spacing; it may hold no lesion."""
     image = volumes.read_mask(file.path)
     grid = volumes.working_grid_of(file.path, image, spacing_mm)
-    mask = volumes.resample_mask(image, grid)
-    labels, count = label_lesions(mask)
-    boxes = cc3d.statistics(labels)["bounding_boxes"][1:]
-    centres = [[(side.start + side.stop) // 2 for side in box] for box in boxes]
-    shapes = tuple(labels[box] == index + 1 for index, box in enumerate(boxes))
-    return SourceMask(
-        file.case, file.patient, file.split, mask, np.array(centres).reshape(count, 3), shapes
-    )
+    return volumes.resample_mask(image, grid)
 
 
 def _masks_below(source: Path) -> list[Case]:

@@ -1,52 +1,71 @@
 """The pair file: how (truth, probability, exact score) pairs lie on disk.
 
-Schema 1. `pairs` is their number, a patch is `patch`³ voxels of `spacing_mm` each.
+Schema 2. `pairs` is their number, a patch is `patch`³ voxels of `spacing_mm` each.
 
 | dataset | dtype | shape | meaning |
 |---|---|---|---|
 | truth | uint8 | pairs, patch, patch, patch | 0 or 1 |
 | probability | uint8 | pairs, patch, patch, patch | value / 255; predicted where >= 128 |
-| ltpr, lppv, f1 | float32 | pairs | exact scores of the stored maps |
+| densities | float16 | pairs, 4, patch/4, … | `datagen.densities` under the file's rule |
+| ltpr, lppv, f1 | float32 | pairs | exact scores of the stored maps under the file's rule |
 | truth_lesions, predicted_lesions, truth_hits, predicted_hits | int32 | pairs | their counts |
-| case, patient, style, split | UTF-8 bytes | pairs | where the pair comes from |
+| f1_overlap, f1_geo, f1_msseg2 | float32 | pairs | under each rule; NaN where it gives none |
+| family | int64 | pairs | row of the pair that this one was edited from; its own row if of none |
+| edit | bytes | pairs | add, remove, fade, merge or split; empty for a pair by itself |
+| case, patient, split, style | UTF-8 bytes | pairs | where the pair comes from |
+| parameters | UTF-8 bytes | pairs | what its style drew, as JSON |
 
 Attributes: schema, rule, connectivity, min_volume_mm3, spacing_mm, patch, seed, settings (JSON),
-version, sources_sha256. Each pair is one gzip-compressed chunk.
+version, sources_sha256. Each pair's volumes are gzip-compressed chunks of their own.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import h5py
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float16, UInt8
 
+from datagen.densities import STRIDE
 from datagen.errors import InputError
 from datagen.files import require_file, whole_file
 from datagen.lesions import LesionScore, Rule
+from datagen.maps import create_maps, pack_map, read_map, read_packed, write_packed
 
-SCHEMA = 1
-_SCORES = dict.fromkeys(("ltpr", "lppv", "f1"), np.float32)
-_COUNTS = dict.fromkeys(
-    ("truth_lesions", "predicted_lesions", "truth_hits", "predicted_hits"), np.int32
-)
-_NAMES = ("case", "patient", "style", "split")
-_MAPS = ("truth", "probability")
-_NOTHING = np.zeros((0, 0, 0), np.uint8)
+SCHEMA = 2
+RULES: tuple[Rule, ...] = get_args(Rule)
+_NUMBERS: dict[str, type] = {
+    **dict.fromkeys(("ltpr", "lppv", "f1"), np.float32),
+    **dict.fromkeys(("truth_lesions", "predicted_lesions", "truth_hits"), np.int32),
+    "predicted_hits": np.int32,
+    **{f"f1_{rule}": np.float32 for rule in RULES},
+    "family": np.int64,
+}
+_NAMES = ("edit", "case", "patient", "split", "style", "parameters")
+_MAPS = ("truth", "probability", "densities")
+_ROWS_PER_CHUNK = 4096
 
 
 class Pair(NamedTuple):
-    """A truth, a prediction as it is stored, and the exact score of the two."""
+    """A truth, a prediction as it is stored, and the exact scores of the two.
+
+    `family` is the number of the pair within the build that this one was edited from.
+    """
 
     truth: UInt8[np.ndarray, "d h w"]
     probability: UInt8[np.ndarray, "d h w"]
+    densities: Float16[np.ndarray, "4 i j k"]
     score: LesionScore
+    f1: dict[Rule, float | None]
     case: str
     patient: str
-    style: str
     split: str
+    style: str
+    parameters: dict[str, int | float]
+    family: int
+    edit: str = ""
 
 
 class Agreement(NamedTuple):
@@ -84,13 +103,13 @@ class PairFile:
                 f"{path}: schema {SCHEMA} expected, found {found}; rebuild it with 'datagen build'"
             )
         self.path = path
-        columns = {*_SCORES, *_COUNTS, *_NAMES, *_MAPS}
+        columns = {*_NUMBERS, *_NAMES, *_MAPS}
         attributes = {*Agreement._fields}
         missing = (columns - self._file.keys()) | (attributes - self._file.attrs.keys())
         if missing or not len(self):
             lacks = min(missing) if missing else "a pair"
             raise InputError(f"{path} lacks {lacks}; rebuild it with 'datagen build'")
-        if self.agreement.rule not in get_args(Rule):
+        if self.agreement.rule not in RULES:
             raise InputError(f"{path}: rule '{self.agreement.rule}' is unknown to this version")
 
     def __enter__(self) -> "PairFile":
@@ -113,72 +132,96 @@ class PairFile:
         return {name: self._plain(name) for name in self._file.attrs}
 
     def column(self, name: str) -> np.ndarray:
-        """One value per pair: a score, a count, or one of case, patient, style, split."""
+        """One value per pair; see the table of the module."""
         values = self._file[name][:]
         decoded: np.ndarray = np.char.decode(values, "utf-8") if name in _NAMES else values
         return decoded
 
     def volumes(self, index: int) -> tuple[UInt8[np.ndarray, "d h w"], UInt8[np.ndarray, "d h w"]]:
-        """Truth (0/1) and probability (value / 255) of one pair."""
-        try:
-            return self._file["truth"][index], self._file["probability"][index]
-        except OSError as error:
-            raise InputError(f"{self.path}: pair {index} is damaged; rebuild the file") from error
+        """Truth (0/1) and probability (value / 255) of one pair; InputError where damaged."""
+        truth, probability = (
+            read_map(self._file[name], index, self.path) for name in ("truth", "probability")
+        )
+        return truth, probability
+
+    def densities(self, index: int) -> Float16[np.ndarray, "4 i j k"]:
+        """Dense lesion counts of one pair; InputError where damaged."""
+        return read_map(self._file["densities"], index, self.path)
 
     def _plain(self, name: str) -> Any:
         value = self._file.attrs[name]
         return value.item() if isinstance(value, np.generic) else value
 
 
-def write_pairs(
-    path: Path, pairs: Iterable[Pair], total: int, agreement: Agreement, notes: dict[str, object]
-) -> None:
-    """Write `total` pairs in the order given; the same pairs and notes make the same bytes."""
-    rows: list[Pair] = []
+def write_shard(path: Path, pairs: Sequence[Pair]) -> None:
+    """Write some pairs of a build: a pair file without attributes."""
+    patch = pairs[0].truth.shape[0]
+    with whole_file(path) as partial, h5py.File(partial, "w", track_order=True) as file:
+        for name, dataset in _create(file, len(pairs), patch).items():
+            for index, pair in enumerate(pairs):
+                write_packed(dataset, index, pack_map(getattr(pair, name)))
+        for name, values in _columns(pairs).items():
+            file.create_dataset(name, data=values, track_times=False)
+
+
+def merge_shards(
+    path: Path, shards: Sequence[Path], agreement: Agreement, notes: dict[str, object]
+) -> int:
+    """Join shards to a pair file in the order given; return the number of pairs.
+
+    Chunks are copied as they are, shard by shard: memory does not grow with the number of pairs.
+    The same shards and notes make the same bytes.
+    """
+    lengths, widths = [], dict.fromkeys(_NAMES, 1)
+    for shard in shards:
+        with h5py.File(shard) as part:
+            lengths.append(len(part["f1"]))
+            widths = {name: max(width, part[name].dtype.itemsize) for name, width in widths.items()}
+    total = sum(lengths)
     with whole_file(path) as partial, h5py.File(partial, "w", track_order=True) as file:
         for name, value in {"schema": SCHEMA, **agreement._asdict(), **notes}.items():
             file.attrs[name] = json.dumps(value) if isinstance(value, dict) else value
-        truth, probability = (_maps(file, name, total, agreement.patch) for name in _MAPS)
-        for index, pair in enumerate(pairs):
-            truth[index], probability[index] = pair.truth, pair.probability
-            rows.append(pair._replace(truth=_NOTHING, probability=_NOTHING))
-        for name, dtype in {**_SCORES, **_COUNTS}.items():
-            values = np.array([getattr(row.score, name) for row in rows], dtype)
-            file.create_dataset(name, data=values, track_times=False)
-        if len(rows) != total:
-            raise ValueError(f"{total} pairs were announced, {len(rows)} given")
-        for name in _NAMES:
-            names = np.array([getattr(row, name).encode() for row in rows])
-            file.create_dataset(name, data=names, track_times=False)
+        maps = _create(file, total, agreement.patch)
+        dtypes: dict[str, type | str] = {
+            **_NUMBERS,
+            **{name: f"S{width}" for name, width in widths.items()},
+        }
+        columns = {name: _create_column(file, name, total, kind) for name, kind in dtypes.items()}
+        start = 0
+        for shard, length in zip(shards, lengths, strict=True):
+            with h5py.File(shard) as part:
+                for name, dataset in maps.items():
+                    for index in range(length):
+                        write_packed(dataset, start + index, read_packed(part[name], index))
+                for name, column in columns.items():
+                    column[start : start + length] = part[name][:]
+            start += length
+    return total
 
 
-def save_part(path: Path, pairs: Sequence[Pair]) -> None:
-    """Write some pairs of a build as a compressed NumPy archive."""
-    fields = dict(zip(Pair._fields, zip(*pairs, strict=True), strict=True))
-    fields["score"] = [pair.score[:7] for pair in pairs]
-    with whole_file(path) as partial:
-        arrays = {key: np.array(value) for key, value in fields.items()}
-        np.savez_compressed(partial, allow_pickle=False, **arrays)
+def _create(file: h5py.File, pairs: int, patch: int) -> dict[str, h5py.Dataset]:
+    block = patch // STRIDE
+    return {
+        "truth": create_maps(file, "truth", pairs, (patch,) * 3),
+        "probability": create_maps(file, "probability", pairs, (patch,) * 3),
+        "densities": create_maps(file, "densities", pairs, (4, block, block, block), np.float16),
+    }
 
 
-def load_part(path: Path) -> list[Pair]:
-    """Read what `save_part` wrote."""
-    with np.load(path) as part:
-        columns = {name: part[name] for name in Pair._fields}
-    return [
-        Pair(
-            columns["truth"][index],
-            columns["probability"][index],
-            LesionScore(*score[:3].tolist(), *(int(count) for count in score[3:])),
-            *(str(columns[name][index]) for name in _NAMES),
-        )
-        for index, score in enumerate(columns["score"])
-    ]
-
-
-def _maps(file: h5py.File, name: str, total: int, patch: int) -> h5py.Dataset:
-    shape, chunk = (total, patch, patch, patch), (1, patch, patch, patch)
-    compression = {"compression": "gzip", "compression_opts": 1}
+def _create_column(file: h5py.File, name: str, pairs: int, dtype: type | str) -> h5py.Dataset:
+    chunks = (min(pairs, _ROWS_PER_CHUNK),)
     return file.create_dataset(
-        name, shape, np.uint8, chunks=chunk, track_times=False, **compression
+        name, (pairs,), dtype, chunks=chunks, compression="gzip", track_times=False
     )
+
+
+def _columns(pairs: Sequence[Pair]) -> dict[str, np.ndarray]:
+    """One array per column; names as bytes that are as wide as the longest."""
+    values: dict[str, list[Any]] = {name: [] for name in (*_NUMBERS, *_NAMES)}
+    for pair in pairs:
+        scores = {f"f1_{rule}": np.nan if f1 is None else f1 for rule, f1 in pair.f1.items()}
+        row = {**pair._asdict(), **pair.score._asdict(), **scores}
+        row["parameters"] = json.dumps(pair.parameters)
+        for name, column in values.items():
+            column.append(row[name].encode() if name in _NAMES else row[name])
+    return {name: np.array(column, _NUMBERS.get(name)) for name, column in values.items()}

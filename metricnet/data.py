@@ -6,14 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Integer
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from datagen.errors import InputError
-from datagen.lesions import Rule, match_lesions
 from datagen.store import PairFile
-from metricnet.estimator import DENSITY_STRIDE
 
 
 class PairSample(NamedTuple):
@@ -63,8 +61,7 @@ class PairDataset(Dataset[PairSample]):
     def __init__(self, path: Path, split: str, seed: int | None = None) -> None:
         self._file = PairFile(path)
         self._indices = np.flatnonzero(self._file.column("split") == split)
-        self._rule, self._seed = self._file.agreement.rule, seed
-        self._spacing_mm = (self._file.agreement.spacing_mm,) * 3
+        self._seed = seed
         self._f1 = self._file.column("f1")
         if not self._indices.size:
             raise InputError(
@@ -77,59 +74,30 @@ class PairDataset(Dataset[PairSample]):
     def __getitem__(self, item: int) -> PairSample:
         if self._seed is None:
             index = int(self._indices[item])
-            truth, probability = self._file.volumes(index)
+            truth, probability, densities = self._read(index)
         else:
             rng = np.random.default_rng([self._seed, item])
-            index = int(rng.choice(self._indices))
-            truth, probability = turn_alike(self._file.volumes(index), rng)
-        roots = exact_roots(truth > 0, probability >= 128, self._rule, self._spacing_mm)
+            index = int(self._indices[rng.integers(len(self._indices))])
+            truth, probability, densities = turn_alike(self._read(index), rng)
         return PairSample(
-            torch.from_numpy(probability)[None].float() / 255,
-            torch.from_numpy(truth)[None].float(),
+            torch.tensor(probability)[None].float() / 255,
+            torch.tensor(truth)[None].float(),
             torch.tensor(self._f1[index]),
-            torch.from_numpy(roots),
+            torch.from_numpy(np.sqrt(densities, dtype=np.float32)),
         )
+
+    def _read(self, index: int) -> tuple[np.ndarray, ...]:
+        return *self._file.volumes(index), self._file.densities(index)
 
 
 def turn_alike(volumes: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Mirror and transpose volumes at random, all in the same way."""
-    flips = tuple(slice(None, None, int(rng.choice((-1, 1)))) for _ in range(3))
-    axes = rng.permutation(3)
-    return tuple(np.ascontiguousarray(volume[flips].transpose(axes)) for volume in volumes)
+    """Mirror and transpose volumes at random by their last three axes, all in the same way."""
+    mirrored = np.flatnonzero(rng.integers(2, size=3)) - 3
+    axes = (rng.permutation(3) - 3).tolist()
 
+    def turned(volume: np.ndarray) -> np.ndarray:
+        first = range(volume.ndim - 3)
+        mirror = np.flip(volume, tuple(mirrored.tolist()))
+        return np.ascontiguousarray(mirror.transpose(*first, *axes))
 
-def exact_roots(
-    truth: Bool[np.ndarray, "d h w"],
-    prediction: Bool[np.ndarray, "d h w"],
-    rule: Rule,
-    spacing_mm: tuple[float, float, float],
-) -> Float32[np.ndarray, "4 i j k"]:
-    """Square roots of four lesion densities: hit truth, missed truth, hit and false prediction.
-
-    Each lesion spreads a mass of 1 over its voxels, summed over blocks of 4³.
-    """
-    matching = match_lesions(truth, prediction, rule, spacing_mm)
-    densities = [
-        _density(labels, chosen)
-        for labels, hit in (
-            (matching.truth_labels, matching.truth_hit),
-            (matching.predicted_labels, matching.predicted_hit),
-        )
-        for chosen in (hit, ~hit)
-    ]
-    roots: np.ndarray = np.sqrt(np.stack(densities, dtype=np.float32))
-    return roots
-
-
-def _density(
-    labels: Integer[np.ndarray, "d h w"], chosen: Bool[np.ndarray, " lesions"]
-) -> Float[np.ndarray, "i j k"]:
-    shape = tuple(side // DENSITY_STRIDE for side in labels.shape)
-    voxels = np.nonzero(labels)
-    of_voxel = labels[voxels]
-    sizes = np.bincount(of_voxel, minlength=chosen.size + 1)
-    mass = np.concatenate([[0.0], chosen / np.maximum(sizes[1:], 1)])
-    blocks = np.ravel_multi_index(tuple(axis // DENSITY_STRIDE for axis in voxels), shape)
-    counted = np.bincount(blocks, weights=mass[of_voxel], minlength=int(np.prod(shape)))
-    density: np.ndarray = counted.reshape(shape).astype(np.float32)
-    return density
+    return tuple(turned(volume) for volume in volumes)

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from datagen.densities import STRIDE
 from metricnet.config import Form
 
-DENSITY_STRIDE = 4
 # F̂ of no lesions on either side is 1, and a missing half lesion already lowers it
 _COUNT_FLOOR = 0.05
 
@@ -73,7 +73,7 @@ def lesion_f1(
 
     Truth lesions are counted where the truth is: elsewhere their density is known to be 0.
     """
-    there = functional.max_pool3d(truth.float(), DENSITY_STRIDE)
+    there = functional.max_pool3d(truth.float(), STRIDE)
     squared = functional.relu(roots).square()
     hit_truth, missed_truth = (squared[:, :2] * there).sum(dim=(2, 3, 4)).unbind(1)
     hit_predicted, false_predicted = squared[:, 2:].sum(dim=(2, 3, 4)).unbind(1)

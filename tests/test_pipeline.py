@@ -129,10 +129,11 @@ def test_a_network_trains_without_the_learned_term(tiny_cohort, tmp_path, run):
     assert "estimated" not in (tmp_path / "run/history.csv").read_text()
 
 
-def test_a_pair_file_is_shown_as_pictures_and_a_table(tiny_pairs, tmp_path, run):
+def test_a_pair_file_is_shown_as_pictures_and_tables(tiny_pairs, tmp_path, run):
     run("datagen", "inspect", tiny_pairs, "--out", tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"balance.png", "montage.png", "balance.csv"}
+    pictures = {"balance.png", "montage.png", "styles.png", "families.png"}
+    assert names == pictures | {"balance.csv", "by_count.csv", "by_patient.csv"}
 
 
 def test_pairs_remember_what_they_are_made_of(tiny_pairs):

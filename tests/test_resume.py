@@ -58,7 +58,7 @@ def test_a_killed_build_resumes_to_the_same_bytes(tiny_cohort, tmp_path):
     options = ["--masks", tiny_cohort, "--pairs", "600", "--patch", "32", "--workers", "1"]
     broken, whole = tmp_path / "broken.h5", tmp_path / "whole.h5"
     process = start("datagen", "build", *options, "--out", broken)
-    kill_once(process, lambda: (tmp_path / "broken.h5.parts/000000.npz").is_file())
+    kill_once(process, lambda: (tmp_path / "broken.h5.parts/000000000.h5").is_file())
     assert not broken.exists()
     finish("datagen", "build", *options, "--out", broken, "--resume")
     finish("datagen", "build", *options, "--out", whole)

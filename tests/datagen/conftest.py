@@ -52,3 +52,17 @@ def masks(tmp_path_factory, save) -> Path:
             mask[x : x + size, y : y + size, z : z + size] = True
         save(mask, folder / f"patient{number}.nii.gz")
     return folder
+
+
+@pytest.fixture(scope="session")
+def bank(masks, tmp_path_factory):
+    """Lesions of the four masks, two patients of them held out."""
+    from datagen.bank import open_bank, store_source, write_index
+    from datagen.sources import list_sources
+
+    folder = tmp_path_factory.mktemp("bank")
+    files = list_sources([masks], 0.5, np.random.default_rng(0))
+    for number, file in enumerate(files):
+        store_source(file, 1.0, folder, number)
+    write_index(files, folder)
+    return open_bank(folder)

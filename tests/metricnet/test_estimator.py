@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from metricnet.data import exact_roots
+from datagen.densities import lesion_densities
+from datagen.lesions import match_lesions
 from metricnet.estimator import LesionEstimator, lesion_f1
 from metricnet.training import density_error
 
@@ -66,8 +67,8 @@ def test_structured_form_learns_one_batch_by_heart():
     pairs = zip(truth[:, 0].numpy(), probability[:, 0].numpy(), strict=True)
     estimator = LesionEstimator("structured", patch=16)
     optimiser = torch.optim.Adam(estimator.parameters(), 3e-3)
-    exact = [exact_roots(a > 0, b > 0, "overlap", (1.0, 1.0, 1.0)) for a, b in pairs]
-    roots = torch.from_numpy(np.stack(exact))
+    exact = [lesion_densities(match_lesions(a > 0, b > 0)) for a, b in pairs]
+    roots = torch.from_numpy(np.stack(exact)).float().sqrt()
     for _ in range(150):
         optimiser.zero_grad()
         estimate = estimator.estimate(probability, truth)

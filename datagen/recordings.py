@@ -1,0 +1,160 @@
+"""Patches that networks predicted, with their truths: what 'datagen build --predictions' takes.
+
+A recording is an HDF5 file: `truth` and `probability` as in the pair file, `case`, `patient` and
+`step` (of the training, from 0; -1 where there was none), and the attributes `recordings` (schema
+1), `patch` and `spacing_mm`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from datagen import volumes
+from datagen.errors import InputError
+from datagen.files import whole_file
+from datagen.lesions import label_lesions
+from datagen.maps import create_maps, pack_map, read_map, write_packed
+from datagen.sources import SourceFile, read_source
+
+_SCHEMA = 1
+_PATCHES_PER_CASE = 40
+
+
+class Recording(NamedTuple):
+    """One predicted patch, its truth, and the training step that it was recorded at."""
+
+    truth: UInt8[np.ndarray, "d h w"]
+    probability: UInt8[np.ndarray, "d h w"]
+    case: str
+    patient: str
+    step: int
+
+
+class RecordingFile:
+    """An open file of recordings."""
+
+    def __init__(self, path: Path, patch: int, spacing_mm: float) -> None:
+        """Open for reading; InputError where it is damaged or was recorded otherwise."""
+        try:
+            self._file = h5py.File(path)
+        except OSError as error:
+            raise InputError(f"{path} is not an HDF5 file, or is cut off; delete it") from error
+        attributes = self._file.attrs
+        if attributes.get("recordings") != _SCHEMA:
+            raise InputError(f"{path} holds no recordings of schema {_SCHEMA}; delete it")
+        for name, wanted in (("patch", patch), ("spacing_mm", spacing_mm)):
+            if attributes[name] != wanted:
+                raise InputError(
+                    f"{path} was recorded with {name} {attributes[name]}, but the pairs are to "
+                    f"have {wanted}; give --{name.replace('_', '-')} {attributes[name]}"
+                )
+        self.path = path
+        self.patients, self._cases = (
+            [name.decode() for name in self._file[column][:]] for column in ("patient", "case")
+        )
+        self._steps = self._file["step"][:].tolist()
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __getitem__(self, index: int) -> Recording:
+        truth, probability = (
+            read_map(self._file[name], index, self.path) for name in ("truth", "probability")
+        )
+        names = self._cases[index], self.patients[index]
+        return Recording(truth, probability, *names, self._steps[index])
+
+
+def write_recordings(path: Path, recordings: Sequence[Recording], spacing_mm: float) -> None:
+    """Write recordings of one patch size, whole or not at all."""
+    shape = recordings[0].truth.shape
+    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+        attributes = {"recordings": _SCHEMA, "patch": shape[0], "spacing_mm": spacing_mm}
+        file.attrs.update(attributes)
+        for name in ("truth", "probability"):
+            dataset = create_maps(file, name, len(recordings), shape)
+            for index, recording in enumerate(recordings):
+                write_packed(dataset, index, pack_map(getattr(recording, name)))
+        for name in ("case", "patient"):
+            file[name] = np.array([getattr(recording, name).encode() for recording in recordings])
+        file["step"] = np.array([recording.step for recording in recordings])
+
+
+def list_predictions(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Find recordings (*.h5) and probability maps (NIfTI) below folders, sorted.
+
+    Maps are the files named *probability.nii.gz or *probseg.nii.gz, packed or not. Raises
+    InputError where a folder holds neither.
+    """
+    recorded, maps = [], []
+    for folder in folders:
+        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        here = [path for path in found if path.suffix == ".h5"]
+        charts = [path for path in found if _is_probability(path)]
+        if not here and not charts:
+            raise InputError(
+                f"{folder} holds no predictions: neither recordings of 'segnet train "
+                "--record-predictions' (*.h5) nor *probability.nii.gz maps"
+            )
+        recorded += here
+        maps += charts
+    return recorded, maps
+
+
+def find_truth(prediction: Path, files: Sequence[SourceFile]) -> SourceFile:
+    """Find the source mask whose case a probability map's folder or file is named after."""
+    for file in sorted(files, key=lambda file: -len(file.case)):
+        if file.case in prediction.parts or prediction.name.startswith((f"{file.case}_",)):
+            return file
+    raise InputError(
+        f"{prediction} belongs to no case of --masks; name its folder after the case, "
+        "or begin its name with the case and '_'"
+    )
+
+
+def cut_recordings(
+    prediction: Path, truth: SourceFile, patch: int, spacing_mm: float, rng: np.random.Generator
+) -> list[Recording]:
+    """Cut forty patches around lesions of the truth and of the predicted map of a whole case."""
+    mask = read_source(truth, spacing_mm)
+    image = volumes.read_image(prediction)
+    probability = volumes.resample(image, volumes.working_grid_of(truth.path, image, spacing_mm))
+    if probability.shape != mask.shape:
+        raise InputError(f"{prediction} and {truth.path} lie on different grids; resample one")
+    if probability.min() < -1e-3 or probability.max() > 1 + 1e-3:
+        raise InputError(f"{prediction} holds values outside [0, 1]; give probabilities")
+    stored = np.round(np.clip(probability, 0, 1) * 255).astype(np.uint8)
+    centres = _lesion_centres(mask | (stored >= 128))
+    reach = patch // 3
+    recordings = []
+    for _ in range(_PATCHES_PER_CASE):
+        centre = centres[int(rng.integers(len(centres)))] + rng.integers(-reach, reach + 1, 3)
+        recordings.append(
+            Recording(
+                volumes.cut_patch(mask, centre, patch).astype(np.uint8),
+                volumes.cut_patch(stored, centre, patch),
+                truth.case,
+                truth.patient,
+                -1,
+            )
+        )
+    return recordings
+
+
+def _is_probability(path: Path) -> bool:
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    return stem != path.name and stem.endswith(("probability", "probseg"))
+
+
+def _lesion_centres(mask: Bool[np.ndarray, "x y z"]) -> list[np.ndarray]:
+    """One voxel of each lesion; the middle of the volume where there is none."""
+    labels, count = label_lesions(mask)
+    if not count:
+        return [np.array(mask.shape) // 2]
+    voxels = np.flatnonzero(labels)
+    _, first = np.unique(labels.ravel()[voxels], return_index=True)
+    return list(np.stack(np.unravel_index(voxels[first], mask.shape), axis=1))

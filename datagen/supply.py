@@ -1,0 +1,117 @@
+"""What pairs are drawn from: laid out once in a folder that all workers see, opened by each."""
+
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from datagen.bank import Bank, open_bank, store_source, write_index
+from datagen.crew import Crew
+from datagen.errors import InputError
+from datagen.files import whole_file
+from datagen.recordings import (
+    Recording,
+    RecordingFile,
+    cut_recordings,
+    find_truth,
+    write_recordings,
+)
+from datagen.sources import SourceFile
+
+_LIST = "recordings.json"
+
+
+class RecordingPool:
+    """The recordings of several files, numbered through, with the split of each patient."""
+
+    def __init__(self, files: Sequence[RecordingFile], splits: dict[str, str]) -> None:
+        self._files, self._splits = files, splits
+        self._ends = np.cumsum([len(file) for file in files])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if self._files else 0
+
+    def draw(self, rng: np.random.Generator) -> tuple[Recording, str]:
+        """Draw a recording; return it with the split of its patient."""
+        number = int(rng.integers(len(self)))
+        index = int(np.searchsorted(self._ends, number, side="right"))
+        file = self._files[index]
+        recording = file[number - (int(self._ends[index - 1]) if index else 0)]
+        return recording, self._splits[recording.patient]
+
+
+class Supply(NamedTuple):
+    """Lesions to compose pairs of, and predictions to take as they are."""
+
+    bank: Bank
+    recordings: RecordingPool
+
+
+class Layout(NamedTuple):
+    """Grid and split of a supply."""
+
+    patch: int
+    spacing_mm: float
+    validation_fraction: float
+    seed: int
+
+
+def store_supply(
+    files: Sequence[SourceFile],
+    predictions: tuple[Sequence[Path], Sequence[Path]],
+    folder: Path,
+    layout: Layout,
+    crew: Crew,
+) -> None:
+    """Lay out masks, recordings and predicted maps in a folder, where they are not there already.
+
+    `predictions` are files of recordings, which stay where they are, and maps of whole cases.
+    Raises InputError where no mask holds a lesion, or a prediction cannot be used.
+    """
+    if (folder / _LIST).is_file():
+        return
+    recorded, maps = predictions
+    jobs = [(file, layout.spacing_mm, folder, number) for number, file in enumerate(files)]
+    if not any(crew.run(store_source, jobs, "masks read")):
+        raise InputError(f"no mask below {files[0].path.parent} holds a lesion")
+    write_index(files, folder)
+    cuts = [
+        (path, find_truth(path, files), folder / f"cut{number:04d}.h5", layout, number)
+        for number, path in enumerate(maps)
+    ]
+    crew.run(_cut, cuts, "predicted maps read")
+    paths = [path.absolute() for path in recorded] + [cut[2] for cut in cuts]
+    opened = [RecordingFile(path, layout.patch, layout.spacing_mm) for path in paths]
+    splits = _splits(files, (patient for file in opened for patient in file.patients), layout)
+    with whole_file(folder / _LIST) as partial:
+        content = {"files": [str(path) for path in paths], "splits": splits, **layout._asdict()}
+        partial.write_text(json.dumps(content), encoding="utf-8")
+
+
+@functools.lru_cache(maxsize=2)
+def open_supply(folder: Path) -> Supply:
+    """Open what `store_supply` laid out; each process does so once."""
+    content = json.loads((folder / _LIST).read_text(encoding="utf-8"))
+    files = [
+        RecordingFile(Path(path), content["patch"], content["spacing_mm"])
+        for path in content["files"]
+    ]
+    return Supply(open_bank(folder), RecordingPool(files, content["splits"]))
+
+
+def _cut(prediction: Path, truth: SourceFile, path: Path, layout: Layout, number: int) -> None:
+    rng = np.random.default_rng([layout.seed, number])
+    patches = cut_recordings(prediction, truth, layout.patch, layout.spacing_mm, rng)
+    write_recordings(path, patches, layout.spacing_mm)
+
+
+def _splits(files: Sequence[SourceFile], recorded: Iterable[str], layout: Layout) -> dict[str, str]:
+    """Put recorded patients on the side on which their masks are, and others on one at random."""
+    known = {file.patient: file.split for file in files}
+    others = sorted(set(recorded) - known.keys())
+    order = np.random.default_rng(layout.seed).permutation(len(others)).tolist()
+    held_out = {others[index] for index in order[: round(layout.validation_fraction * len(order))]}
+    return known | {name: "validation" if name in held_out else "train" for name in others}
