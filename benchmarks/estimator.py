@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 
 import click
-from machine import describe
 
+from benchmarks.machine import describe
 from datagen.store import PairFile
 from metricnet.config import TrainSettings
 from metricnet.runs import read_history

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import click
-from machine import describe
 
+from benchmarks.machine import describe
 from datagen.files import read_table
 from datagen.inspection import save_figure
 from segnet.figures import draw_case, read_case

@@ -50,6 +50,6 @@ def read_map(dataset: h5py.Dataset, index: int, path: Path) -> np.ndarray:
     """Read a volume; InputError where it is damaged."""
     try:
         voxels = zlib.decompress(read_packed(dataset, index))
-        return np.frombuffer(voxels, dataset.dtype).reshape(dataset.shape[1:])
+        return np.frombuffer(bytearray(voxels), dataset.dtype).reshape(dataset.chunks[1:])
     except (OSError, RuntimeError, ValueError, zlib.error) as error:
         raise InputError(f"{path}: volume {index} is damaged; make the file anew") from error

@@ -109,6 +109,7 @@ class PairFile:
         if missing or not len(self):
             lacks = min(missing) if missing else "a pair"
             raise InputError(f"{path} lacks {lacks}; rebuild it with 'datagen build'")
+        self._maps = {name: self._file[name] for name in _MAPS}
         if self.agreement.rule not in RULES:
             raise InputError(f"{path}: rule '{self.agreement.rule}' is unknown to this version")
 
@@ -140,13 +141,13 @@ class PairFile:
     def volumes(self, index: int) -> tuple[UInt8[np.ndarray, "d h w"], UInt8[np.ndarray, "d h w"]]:
         """Truth (0/1) and probability (value / 255) of one pair; InputError where damaged."""
         truth, probability = (
-            read_map(self._file[name], index, self.path) for name in ("truth", "probability")
+            read_map(self._maps[name], index, self.path) for name in ("truth", "probability")
         )
         return truth, probability
 
     def densities(self, index: int) -> Float16[np.ndarray, "4 i j k"]:
         """Dense lesion counts of one pair; InputError where damaged."""
-        return read_map(self._file["densities"], index, self.path)
+        return read_map(self._maps["densities"], index, self.path)
 
     def _plain(self, name: str) -> Any:
         value = self._file.attrs[name]

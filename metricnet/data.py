@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -14,16 +14,37 @@ from datagen.errors import InputError
 from datagen.store import PairFile
 
 
+# the six orders of the last three axes as swaps of neighbours: copied swap by swap, a volume is
+# turned five times as fast as in one copy that makes its first axis the last
+_SWAPS = ((), (-3,), (-2,), (-3, -2), (-2, -3), (-3, -2, -3))
+
+
 class PairSample(NamedTuple):
     """One pair, or a batch of pairs, as the estimator is trained on it.
 
-    `roots` holds the square roots of the four exact lesion densities, at stride 4.
+    Maps travel as they are stored, in bytes (`stored` in steps of 1/255), and become numbers where
+    they are needed. `densities` are the four exact lesion densities, at stride 4.
     """
 
-    probability: Float[Tensor, "*batch 1 d h w"]
-    truth: Float[Tensor, "*batch 1 d h w"]
+    stored: UInt8[Tensor, "*batch 1 d h w"]
+    mask: UInt8[Tensor, "*batch 1 d h w"]
     f1: Float[Tensor, "*batch"]
-    roots: Float[Tensor, "*batch 4 i j k"]
+    densities: Float[Tensor, "*batch 4 i j k"]
+
+    @property
+    def probability(self) -> Float[Tensor, "*batch 1 d h w"]:
+        """Predicted probabilities in [0, 1]."""
+        return self.stored.float() / 255
+
+    @property
+    def truth(self) -> Float[Tensor, "*batch 1 d h w"]:
+        """The truth, 0 or 1."""
+        return self.mask.float()
+
+    @property
+    def roots(self) -> Float[Tensor, "*batch 4 i j k"]:
+        """Square roots of the densities."""
+        return self.densities.float().sqrt()
 
 
 class DrawSampler(Sampler[int]):
@@ -80,10 +101,10 @@ class PairDataset(Dataset[PairSample]):
             index = int(self._indices[rng.integers(len(self._indices))])
             truth, probability, densities = turn_alike(self._read(index), rng)
         return PairSample(
-            torch.tensor(probability)[None].float() / 255,
-            torch.tensor(truth)[None].float(),
+            torch.from_numpy(probability)[None],
+            torch.from_numpy(truth)[None],
             torch.tensor(self._f1[index]),
-            torch.from_numpy(np.sqrt(densities, dtype=np.float32)),
+            torch.from_numpy(densities),
         )
 
     def _read(self, index: int) -> tuple[np.ndarray, ...]:
@@ -92,12 +113,13 @@ class PairDataset(Dataset[PairSample]):
 
 def turn_alike(volumes: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Mirror and transpose volumes at random by their last three axes, all in the same way."""
-    mirrored = np.flatnonzero(rng.integers(2, size=3)) - 3
-    axes = (rng.permutation(3) - 3).tolist()
+    mirrored = tuple((np.flatnonzero(rng.integers(2, size=3)) - 3).tolist())
+    swaps = _SWAPS[int(rng.integers(len(_SWAPS)))]
 
     def turned(volume: np.ndarray) -> np.ndarray:
-        first = range(volume.ndim - 3)
-        mirror = np.flip(volume, tuple(mirrored.tolist()))
-        return np.ascontiguousarray(mirror.transpose(*first, *axes))
+        turning = np.flip(volume, mirrored)
+        for axis in swaps:
+            turning = np.ascontiguousarray(np.swapaxes(turning, axis, axis + 1))
+        return np.ascontiguousarray(turning)
 
     return tuple(turned(volume) for volume in volumes)
