@@ -15,6 +15,8 @@ _MAX_OUTSIDE = 0.7  # beta: share of a covering component that may lie outside e
 _EXPLAINED = 0.65  # gamma: share of the overlap after which no further component is looked at
 _MSSEG2_MIN_VOLUME_MM3 = 3.0
 
+_LARGE = 10**6  # voxels from which on it pays to look for the lesions' box first
+
 
 class LesionScore(NamedTuple):
     """Lesion-wise agreement of a prediction with the truth.
@@ -68,10 +70,15 @@ def label_lesions(
     >>> label_lesions(np.eye(3, dtype=bool)[None])[1]  # touching by a corner is one lesion
     1
     """
+    box = _lesion_box(mask) if mask.size > _LARGE else (slice(None),) * 3
     # as bytes: on boolean masks in thin boxes cc3d 4.1.1 fails with "maximum length exception"
-    voxels = np.ascontiguousarray(mask, dtype=np.uint8)
+    voxels = np.ascontiguousarray(mask[box], dtype=np.uint8)
     labels, count = cc3d.connected_components(voxels, connectivity=neighbours, return_N=True)
-    return labels, int(count)
+    if labels.shape == mask.shape:
+        return labels, int(count)
+    whole = np.zeros(mask.shape, labels.dtype)
+    whole[box] = labels
+    return whole, int(count)
 
 
 def score_lesions(
@@ -166,6 +173,18 @@ def match_lesions(
     else:
         hits = _flags(shared[0], truths.sizes.size), _flags(shared[1], predictions.sizes.size)
     return Matching(truths.labels, predictions.labels, *hits, truths.is_empty, predictions.is_empty)
+
+
+def _lesion_box(mask: Bool[np.ndarray, "x y z"]) -> tuple[slice, slice, slice]:
+    """Box that holds all voxels of a mask, at least one voxel of it."""
+    low, high = [0, 0, 0], list(mask.shape)
+    for axis in range(3):  # each cut leaves less to look at for the next
+        inside = mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+        others = tuple(other for other in range(3) if other != axis)
+        filled = np.flatnonzero(inside.any(axis=others))
+        low[axis] = int(filled[0]) if filled.size else 0
+        high[axis] = int(filled[-1]) + 1 if filled.size else 1
+    return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
 
 
 class _Lesions(NamedTuple):

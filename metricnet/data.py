@@ -13,7 +13,6 @@ from torch.utils.data import Dataset, Sampler
 from datagen.errors import InputError
 from datagen.store import PairFile
 
-
 # the six orders of the last three axes as swaps of neighbours: copied swap by swap, a volume is
 # turned five times as fast as in one copy that makes its first axis the last
 _SWAPS = ((), (-3,), (-2,), (-3, -2), (-2, -3), (-3, -2, -3))

@@ -282,3 +282,13 @@ def test_msseg2_joins_voxels_by_faces():
     corner = np.zeros((2, 2, 8), bool)
     corner[0, 0, :4] = corner[1, 1, 4:] = True
     assert score_lesions(corner, corner, "msseg2").truth_lesions == 2
+
+
+@pytest.mark.parametrize("places", [[], [(3, 60, 119)], [(0, 0, 0), (100, 50, 7), (119, 119, 119)]])
+def test_lesions_of_a_large_volume_are_labelled_where_they_are(places):
+    mask = np.zeros((120, 120, 120), bool)
+    for place in places:
+        mask[place] = True
+    labels, count = label_lesions(mask)
+    assert count == len(places)
+    np.testing.assert_array_equal(labels > 0, mask)
