@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from datagen.shell import SentenceGroup, from_settings, say
-from segnet.config import EvaluateSettings, PredictSettings, TrainSettings
+from segnet.config import EvaluateSettings, EvolutionSettings, PredictSettings, TrainSettings
 
 
 @click.group(cls=SentenceGroup)
@@ -64,6 +64,17 @@ def evaluate(settings: EvaluateSettings) -> None:
     say(f"wrote the scores of {scored} cases to {settings.out}, {len(evaluation.failures)} failed")
     if evaluation.failures:
         click.get_current_context().exit(3)
+
+
+@main.command()
+@from_settings(EvolutionSettings, "segnet.evolution")
+def evolution(settings: EvolutionSettings) -> None:
+    """Map what became of each lesion: new, growing, stable, shrinking, vanished."""
+    from segnet.evolution import count_courses, trace_evolution
+
+    courses = count_courses(trace_evolution(settings))
+    counted = ", ".join(f"{count} {course}" for course, count in courses.items())
+    say(f"{counted}; wrote {settings.out}")
 
 
 @main.command()

@@ -138,3 +138,22 @@ class EvaluateSettings(Settings):
         if any(value < 0 for value in values):
             raise ValueError("a volume is not negative")
         return values
+
+
+class EvolutionSettings(Settings):
+    """Settings of 'segnet evolution'."""
+
+    visit1: Path = Field(description="Mask of all lesions at visit 1.")
+    visit2: Path | None = Field(None, description="Mask of all lesions at visit 2.")
+    new: Path | None = Field(
+        None,
+        description="Instead of --visit2: a predicted mask of new lesions, added to visit 1's.",
+    )
+    out: Path = not_recorded(Path("evolution.nii.gz"), "Map to write; a CSV table lies beside it.")
+    min_change: float = Field(
+        0.25, description="Share of the earlier volume up to which a lesion is stable.", ge=0
+    )
+    min_change_mm3: float = Field(
+        MIN_VOLUME_MM3, description="Change of volume up to which a lesion is stable.", ge=0
+    )
+    seed: int = Field(0, description="Unused: nothing is drawn.", ge=0)
