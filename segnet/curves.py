@@ -37,7 +37,9 @@ def draw_froc(rows: Rows) -> Figure:
             axes, of_rule, _distinct(rows, "method"), _column("false_lesions_per_patient"), "ltpr"
         )
         axes.set(title=f"rule {rule}", xlabel="false lesions per patient", ylabel="LTPR, pooled")
-        axes.set_ylim(-0.02, 1.02)
+        # from fractions of a false lesion to hundreds; 0 has its place
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set(xlim=(0, None), ylim=(-0.02, 1.02))
     return figure
 
 
