@@ -9,7 +9,7 @@ import numpy as np
 from datagen.errors import InputError
 from datagen.lesions import Rule, match_lesions, score_lesions
 from segnet.evaluation.estimates import PatchEstimate
-from segnet.evaluation.lesion_rows import LesionRow, list_lesions
+from segnet.evaluation.lesion_rows import LesionRow, SizeBin, list_lesions, recall_by_size
 from segnet.evaluation.pairs import Found, Job, MaskPair, find_files, read_pair
 from segnet.evaluation.surfaces import score_surfaces, volume_hd95_mm
 from segnet.evaluation.sweeps import SweepRow, sweep_min_sizes, sweep_thresholds
@@ -72,6 +72,7 @@ class Choices(NamedTuple):
     sweep_min_volume_mm3: float = 3.0
     volume_hd95: bool = False
     estimator: Path | None = None
+    size_edges_mm3: tuple[float, ...] = ()
 
 
 class CaseResult(NamedTuple):
@@ -80,6 +81,7 @@ class CaseResult(NamedTuple):
     scores: list[CaseScore]
     voxels: VoxelRow
     lesions: list[LesionRow]
+    sizes: list[SizeBin]
     sweep: list[SweepRow]
     estimates: list[PatchEstimate]
     source: dict[str, Any]
@@ -119,7 +121,9 @@ def evaluate_case(job: Job, choices: Choices) -> CaseResult:
         from segnet.evaluation.estimation import estimate_patches
 
         estimates = estimate_patches(name, method, pair, choices.estimator)
-    return CaseResult(scores, voxels, lesions, sweep, estimates, _source(job, found), pair.notes)
+    sizes = recall_by_size(lesions, choices.size_edges_mm3)
+    source = _source(job, found)
+    return CaseResult(scores, voxels, lesions, sizes, sweep, estimates, source, pair.notes)
 
 
 def score_rules(

@@ -97,6 +97,26 @@ def recall_by_size(rows: Sequence[LesionRow], edges_mm3: Sequence[float]) -> lis
     return bins
 
 
+def add_up(bins: Sequence[SizeBin]) -> list[SizeBin]:
+    """Add up the bins of several cases: one per method, rule and size that appears."""
+    groups: dict[tuple[str, Rule], dict[float, list[SizeBin]]] = {}
+    for one in bins:
+        of_size = groups.setdefault((one.method, one.rule), {})
+        of_size.setdefault(one.above_mm3, []).append(one)
+    return [_sum(same) for of_size in groups.values() for same in of_size.values()]
+
+
+def _sum(bins: Sequence[SizeBin]) -> SizeBin:
+    truth, hits = (sum(getattr(one, n) for one in bins) for n in ("truth_lesions", "truth_hits"))
+    return bins[0]._replace(
+        truth_lesions=truth,
+        truth_hits=hits,
+        ltpr=hits / truth if truth else None,
+        predicted_lesions=sum(one.predicted_lesions for one in bins),
+        false_lesions=sum(one.false_lesions for one in bins),
+    )
+
+
 def _counts(rows: Sequence[LesionRow]) -> tuple[int, int, float | None, int, int]:
     truth = [row.outcome for row in rows if row.side == "truth"]
     predicted = [row.outcome for row in rows if row.side == "predicted"]

@@ -1,7 +1,10 @@
 """Every method on every case, in parallel, and the tables that come of it."""
 
+import csv
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from joblib import Parallel, delayed
 
@@ -9,6 +12,7 @@ from datagen.files import make_folder
 from datagen.progress import track
 from segnet.config import EvaluateSettings
 from segnet.evaluation.case import Choices, Outcome, attempt_case
+from segnet.evaluation.lesion_rows import LesionRow
 from segnet.evaluation.pairs import Job, list_jobs, unscored
 from segnet.evaluation.surfaces import TOLERANCES_VOXELS
 from segnet.evaluation.tabulation import Evaluation, Failure, as_rows, tabulate, write_tables
@@ -27,6 +31,12 @@ def evaluate(settings: EvaluateSettings) -> Evaluation:
     A case that cannot be scored is listed among the failures, and the others go on. Raises
     InputError where the inputs do not fit each other, or no case at all can be scored.
     """
+    # a thousand cases have a million lesions: their rows pass through a file, not the memory
+    with tempfile.TemporaryFile("w+", newline="") as lesions:
+        return _evaluate(settings, lesions)
+
+
+def _evaluate(settings: EvaluateSettings, lesions: TextIO) -> Evaluation:
     jobs = list_jobs(
         settings.truth,
         settings.split,
@@ -34,7 +44,7 @@ def evaluate(settings: EvaluateSettings) -> Evaluation:
         settings.probability,
     )
     estimator = _checked_estimator(settings.estimator)
-    outcomes = _run(jobs, _choices(settings, estimator), settings.workers)
+    outcomes = _run(jobs, _choices(settings, estimator), settings.workers, lesions)
     results = [outcome.result for outcome in outcomes if outcome.result]
     failures = [
         Failure(outcome.job.case.name, outcome.job.method, str(outcome.error))
@@ -45,7 +55,8 @@ def evaluate(settings: EvaluateSettings) -> Evaluation:
         raise outcomes[0].error
     make_folder(settings.out)
     evaluation = tabulate(results, failures, unscored(jobs, settings.split), settings)
-    write_tables(evaluation, settings)
+    lesions.seek(0)
+    write_tables(evaluation, lesions, settings)
     return evaluation
 
 
@@ -63,6 +74,7 @@ def _choices(settings: EvaluateSettings, estimator: Path | None) -> Choices:
         settings.sweep_min_volume_mm3,
         settings.volume_hd95,
         estimator,
+        settings.size_edge_mm3,
     )
 
 
@@ -75,8 +87,17 @@ def _checked_estimator(path: Path | None) -> Path | None:
     return path
 
 
-def _run(jobs: Sequence[Job], choices: Choices, workers: int) -> list[Outcome]:
+def _run(jobs: Sequence[Job], choices: Choices, workers: int, lesions: TextIO) -> list[Outcome]:
+    """Score every job; rows of lesions go to the stream, all else is returned."""
     # each worker holds one case at a time, and hands back its rows alone
     pool = Parallel(n_jobs=min(workers, len(jobs)), return_as="generator", max_nbytes=None)
     done: Iterator[Outcome] = pool(delayed(attempt_case)(job, choices) for job in jobs)
-    return list(track(done, "cases scored", len(jobs)))
+    writer = csv.writer(lesions)
+    writer.writerow(LesionRow._fields)
+    outcomes = []
+    for outcome in track(done, "cases scored", len(jobs)):
+        if outcome.result:
+            writer.writerows(outcome.result.lesions)
+            outcome = outcome._replace(result=outcome.result._replace(lesions=[]))
+        outcomes.append(outcome)
+    return outcomes

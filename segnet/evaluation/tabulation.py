@@ -1,8 +1,9 @@
 """From the results of cases to the tables of an evaluation, and those tables on disk."""
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from datagen.config import format_recipe
 from datagen.files import whole_file, write_table
@@ -16,7 +17,7 @@ from segnet.evaluation.estimates import (
     by_case,
     gap_summaries,
 )
-from segnet.evaluation.lesion_rows import LesionRow, SizeBin, recall_by_size
+from segnet.evaluation.lesion_rows import SizeBin, add_up
 from segnet.evaluation.paired import Comparison, MeanRank, clean_values, compare, mean_ranks
 from segnet.evaluation.patients import CleanCase, PatientLevel, clean_cases, patient_level
 from segnet.evaluation.summaries import Summary, summarise, values_of
@@ -60,11 +61,10 @@ class Note(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """All tables of an evaluation; each is written as a CSV file of its own name."""
+    """All tables of an evaluation but that of lesions; each is a CSV file of its own name."""
 
     cases: list[CaseScore]
     voxelwise: list[VoxelRow]
-    lesions: list[LesionRow]
     clean_cases: list[CleanCase]
     patients: list[PatientLevel]
     lesion_sizes: list[SizeBin]
@@ -86,7 +86,6 @@ class Evaluation(NamedTuple):
 _COLUMNS: dict[str, Any] = {
     "cases": CaseScore,
     "voxelwise": VoxelRow,
-    "lesions": LesionRow,
     "clean_cases": CleanCase,
     "patients": PatientLevel,
     "lesion_sizes": SizeBin,
@@ -114,7 +113,6 @@ def tabulate(
     """Turn the results of single cases into all tables."""
     scores = [score for result in results for score in result.scores]
     voxels = [result.voxels for result in results]
-    lesions = [row for result in results for row in result.lesions]
     sweep = [row for result in results for row in result.sweep]
     patches = [row for result in results for row in result.estimates]
     patients = {result.source["case"]: result.source["patient"] for result in results}
@@ -125,10 +123,9 @@ def tabulate(
     return Evaluation(
         cases=scores,
         voxelwise=voxels,
-        lesions=lesions,
         clean_cases=clean,
         patients=patient_level(scores),
-        lesion_sizes=recall_by_size(lesions, settings.size_edge_mm3),
+        lesion_sizes=add_up([one for result in results for one in result.sizes]),
         sweep_cases=sweep,
         thresholds=thresholds,
         froc=[_froc_point(point) for point in thresholds],
@@ -145,9 +142,14 @@ def tabulate(
     )
 
 
-def write_tables(evaluation: Evaluation, settings: EvaluateSettings) -> None:
-    """Write every table as CSV, those for a paper as Markdown and LaTeX too, and the settings."""
+def write_tables(evaluation: Evaluation, lesions: TextIO, settings: EvaluateSettings) -> None:
+    """Write every table as CSV, those for a paper as Markdown and LaTeX too, and the settings.
+
+    `lesions` is the table of lesions, already as CSV.
+    """
     out = settings.out
+    with whole_file(out / "lesions.csv") as partial, partial.open("w", newline="") as stream:
+        shutil.copyfileobj(lesions, stream)
     for name, kind in _COLUMNS.items():
         rows = [row._asdict() for row in getattr(evaluation, name)]
         write_table(out / f"{name}.csv", rows, kind._fields)
