@@ -27,8 +27,8 @@ _VOXELS = (
     "runs. Boundary Dice is the Dice coefficient of surface voxels, relaxed by 1 to 4 voxels."
 )
 _CLEAN = (
-    "Patients without new lesions have no L-F1, so they stay out of every mean above; each lesion "
-    "predicted in them is false."
+    "Patients without new lesions stay out of every mean above: there is nothing to find in them. "
+    "Each lesion predicted in them is false."
 )
 _ACTIVE = (
     "A patient is active with any new lesion, and called active with any predicted lesion that "

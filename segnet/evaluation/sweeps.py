@@ -73,7 +73,7 @@ def sweep_thresholds(
     for threshold in thresholds:
         above: np.ndarray = pair.probability >= threshold
         mask = without_small(above, min_volume_mm3, pair)
-        rows += _score(case, method, pair, mask, rules, "threshold", threshold)
+        rows += _score((case, method), pair, mask, rules, "threshold", threshold)
     return rows
 
 
@@ -84,7 +84,7 @@ def sweep_min_sizes(
     rows: list[SweepRow] = []
     for size_mm3 in sizes_mm3:
         mask = without_small(pair.prediction, size_mm3, pair)
-        rows += _score(case, method, pair, mask, rules, "min_size_mm3", size_mm3)
+        rows += _score((case, method), pair, mask, rules, "min_size_mm3", size_mm3)
     return rows
 
 
@@ -137,8 +137,7 @@ def _point(rows: Sequence[SweepRow]) -> SweepPoint:
 
 
 def _score(
-    case: str,
-    method: str,
+    names: tuple[str, str],
     pair: MaskPair,
     mask: Bool[np.ndarray, "x y z"],
     rules: Sequence[Rule],
@@ -153,8 +152,7 @@ def _score(
         score = score_lesions(truth, found, rule, pair.grid.spacing_mm)
         rows.append(
             SweepRow(
-                case,
-                method,
+                *names,
                 rule,
                 swept,
                 float(value),
