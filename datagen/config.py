@@ -25,6 +25,7 @@ SECTIONS = (
     "segnet.train",
     "segnet.predict",
     "segnet.evaluate",
+    "segnet.evolution",
 )
 
 

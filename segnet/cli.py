@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from datagen.shell import SentenceGroup, from_settings, say
-from segnet.config import EvaluateSettings, PredictSettings, TrainSettings
+from segnet.config import EvaluateSettings, EvolutionSettings, PredictSettings, TrainSettings
 
 
 @click.group(cls=SentenceGroup)
@@ -40,28 +40,60 @@ def predict(settings: PredictSettings) -> None:
 @main.command()
 @from_settings(EvaluateSettings, "segnet.evaluate")
 def evaluate(settings: EvaluateSettings) -> None:
-    """Score predictions against truths: per case, clean patients apart, and on average."""
+    """Score predictions against truths: lesions, voxels, surfaces, patients, and methods.
+
+    Ends with exit code 3 where some cases could not be scored.
+    """
     from rich.console import Console
 
-    from segnet.evaluation import aggregate
-    from segnet.evaluation import evaluate as evaluate_cases
-    from segnet.tables import active_sheet, as_terminal_table, clean_sheet
+    from segnet.evaluation.run import closing_sheets
+    from segnet.evaluation.run import evaluate as evaluate_cases
+    from segnet.tables import as_terminal_table
 
-    scores = evaluate_cases(settings)
-    means, console = aggregate(scores), Console()
+    evaluation, console = evaluate_cases(settings), Console()
     if not console.is_terminal:
-        console.width = 120  # a log has no edge to wrap at
-    for sheet in (active_sheet(means), clean_sheet(means)):
+        console.width = 160  # a log has no edge to wrap at
+    for sheet in closing_sheets(evaluation):
         console.print(as_terminal_table(sheet))
-    say(f"wrote the scores of {len({score.case for score in scores})} cases to {settings.out}")
+    for line in [
+        *(note.note for note in evaluation.notes),
+        *(f.reason for f in evaluation.failures),
+    ]:
+        click.echo(line, err=True)
+    scored = len({score.case for score in evaluation.cases})
+    say(f"wrote the scores of {scored} cases to {settings.out}, {len(evaluation.failures)} failed")
+    if evaluation.failures:
+        click.get_current_context().exit(3)
 
 
 @main.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@from_settings(EvolutionSettings, "segnet.evolution")
+def evolution(settings: EvolutionSettings) -> None:
+    """Map what became of each lesion: new, growing, stable, shrinking, vanished."""
+    from segnet.evolution import count_courses, trace_evolution
+
+    courses = count_courses(trace_evolution(settings))
+    counted = ", ".join(f"{count} {course}" for course, count in courses.items())
+    say(f"{counted}; wrote {settings.out}")
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--scores", type=click.Path(path_type=Path), help="Folder of 'segnet evaluate'.")
-@click.option("--out", type=click.Path(path_type=Path), help="Page to write.  [RUN/report.html]")
-def report(run: Path, scores: Path | None, out: Path | None) -> None:
-    """Write one self-contained page: curves, tables, and slices of every case."""
+@click.option("--out", type=click.Path(path_type=Path), help="Page to write.  [report.html there]")
+@click.option(
+    "--most-cases",
+    type=click.IntRange(1),
+    default=40,
+    show_default=True,
+    help="Cases that the slice viewer shows, about 1 MB of the page each.",
+)
+def report(run: Path | None, scores: Path | None, out: Path | None, most_cases: int) -> None:
+    """Write one self-contained page: tables, curves, and a slice viewer of every case.
+
+    RUN is a folder of 'segnet train', for its curves; scores alone will do.
+    """
     from segnet.report import write_report
 
-    say(f"wrote {write_report(run, scores, out or run / 'report.html')}")
+    page = out or (run or scores or Path()) / "report.html"
+    say(f"wrote {write_report(run, scores, page, most_cases)}")

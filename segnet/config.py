@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from datagen.config import MAX_SEED, Settings, not_recorded
 from datagen.lesions import Rule
@@ -85,7 +85,75 @@ class EvaluateSettings(Settings):
         description="Folder of predictions, or one mask; repeatable, each is a method.",
         min_length=1,
     )
+    probability: tuple[Path, ...] = Field(
+        (),
+        description="Folder of probability maps, or one map, for each --prediction in turn; "
+        "those of 'segnet predict' are found without it.",
+    )
     rule: tuple[Rule, ...] = Field(("overlap",), description="Matching rule; repeatable.")
     split: SplitChoice = Field("all", description="Which cases of the cohort.")
     out: Path = not_recorded(Path("scores"), "Folder to write.")
-    seed: int = Field(0, description="Unused: evaluation draws nothing.", ge=0)
+    volume_hd95: bool = Field(
+        False, description="Add HD95 over all foreground voxels (Celaya et al. 2023)."
+    )
+    threshold: tuple[float, ...] = Field(
+        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+        description="Threshold of the sweep over probability maps; repeatable.",
+    )
+    min_size_mm3: tuple[float, ...] = Field(
+        (0.0, 3.0, 10.0, 30.0, 100.0),
+        description="Size of the sweep: predicted lesions up to it are dropped; repeatable.",
+    )
+    sweep_min_volume_mm3: float = Field(
+        MIN_VOLUME_MM3,
+        description="Lesions up to this volume are dropped at every threshold of the sweep.",
+        ge=0,
+    )
+    size_edge_mm3: tuple[float, ...] = Field(
+        (3.0, 10.0, 30.0, 100.0, 300.0),
+        description="Edge between bins of lesion size; repeatable.",
+    )
+    estimator: Path | None = Field(
+        None, description="Run folder or file of 'metricnet train': adds F̂ beside the exact score."
+    )
+    resamples: int = Field(2000, description="Resamples of the bootstrap interval.", ge=100)
+    seed: int = Field(0, description="Seed of the bootstrap.", ge=0, le=MAX_SEED)
+    workers: int = not_recorded(2, "Worker processes.", ge=1)
+
+    @field_validator("threshold", "min_size_mm3", "size_edge_mm3")
+    @classmethod
+    def _in_order(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(values)))
+
+    @field_validator("threshold")
+    @classmethod
+    def _are_probabilities(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < value < 1 for value in values):
+            raise ValueError("a threshold lies between 0 and 1")
+        return values
+
+    @field_validator("min_size_mm3", "size_edge_mm3")
+    @classmethod
+    def _are_volumes(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if any(value < 0 for value in values):
+            raise ValueError("a volume is not negative")
+        return values
+
+
+class EvolutionSettings(Settings):
+    """Settings of 'segnet evolution'."""
+
+    visit1: Path = Field(description="Mask of all lesions at visit 1.")
+    visit2: Path | None = Field(None, description="Mask of all lesions at visit 2.")
+    new: Path | None = Field(
+        None,
+        description="Instead of --visit2: a predicted mask of new lesions, added to visit 1's.",
+    )
+    out: Path = not_recorded(Path("evolution.nii.gz"), "Map to write; a CSV table lies beside it.")
+    min_change: float = Field(
+        0.25, description="Share of the earlier volume up to which a lesion is stable.", ge=0
+    )
+    min_change_mm3: float = Field(
+        MIN_VOLUME_MM3, description="Change of volume up to which a lesion is stable.", ge=0
+    )
+    seed: int = Field(0, description="Unused: nothing is drawn.", ge=0)

@@ -1,7 +1,6 @@
-"""One self-contained HTML page about a run: curves, tables, and slices of every case."""
+"""One self-contained HTML page about scores and a run: tables, curves, and a viewer of cases."""
 
 import base64
-import html
 import io
 from collections.abc import Mapping, Sequence
 from importlib import metadata, resources
@@ -17,94 +16,102 @@ from datagen.files import read_table, whole_file
 from datagen.progress import track
 from metricnet.runs import read_config, read_history
 from segnet.config import TrainSettings
-from segnet.figures import draw_case, draw_curves, read_case
-from segnet.tables import Sheet, active_sheet, case_sheet, clean_sheet
+from segnet.figures import draw_curves
+from segnet.sections import Section, list_sections
+from segnet.viewer import pack_case
 
 SECTION = "segnet.train"
 
 
-def write_report(run: Path, scores: Path | None, out: Path) -> Path:
+def write_report(run: Path | None, scores: Path | None, out: Path, most_cases: int = 40) -> Path:
     """Write the page and return its path.
 
     `run` is a folder of 'segnet train', `scores` one of 'segnet evaluate', by default `scores`
-    below the run; where that is missing the page holds the curves alone, and says so. Pictures show
-    the first method that was scored. Raises InputError where `run` holds no history yet, the given
-    scores are missing, or a scored volume has gone.
+    below the run; either may be left out. Where scores are missing below a run the page holds its
+    curves alone, and says so. The viewer shows the first `most_cases` cases. Raises InputError
+    where `run` holds no history yet, the given scores are missing, or a scored volume has gone.
     """
-    settings = format_recipe(SECTION, read_config(run, SECTION, TrainSettings))
-    history = read_history(run)
-    is_scored = ((scores or run / "scores") / "sources.csv").is_file()
+    folder = scores or (run / "scores" if run else None)
+    if folder is None:
+        raise InputError("give RUN, a folder of 'segnet train', or --scores")
+    is_scored = (folder / "sources.csv").is_file()
     if scores and not is_scored:
         raise InputError(f"{scores} holds no sources.csv; score there first with 'segnet evaluate'")
-    scores = scores or run / "scores"
+    about_run = _about_run(run) if run else {"settings": "", "curves": ""}
+    about_scores = _about_scores(folder, most_cases) if is_scored else _NO_SCORES
     page = _template().render(
-        title=str(run),
+        title=str(run or scores),
         version=metadata.version("lesionwise"),
-        settings=settings,
-        curves=_embed(draw_curves(history)),
-        tables=_sheets(scores) if is_scored else [],
-        cases=_cases(scores) if is_scored else [],
-        scores=scores,
+        scores=folder,
+        style=_text("report.css"),
+        script=_text("report.js"),
+        **about_run,
+        **about_scores,
     )
     with whole_file(out) as partial:
         partial.write_text(page, encoding="utf-8")
     return out
 
 
-def _template() -> jinja2.Template:
-    folder = resources.files("segnet") / "templates"
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
+_NO_SCORES: dict[str, Any] = {
+    "sections": [],
+    "cases": [],
+    "shown_cases": [],
+    "rules": [],
+    "left_out": 0,
+}
 
 
-def _sheets(scores: Path) -> list[Sheet]:
-    means, cases = read_table(scores / "aggregate.csv"), read_table(scores / "cases.csv")
+def _about_run(run: Path) -> dict[str, str]:
+    settings = format_recipe(SECTION, read_config(run, SECTION, TrainSettings))
+    return {"settings": settings, "curves": embed(draw_curves(read_history(run)))}
+
+
+def _about_scores(folder: Path, most_cases: int) -> dict[str, Any]:
     try:
-        return [active_sheet(means), clean_sheet(means), case_sheet(cases)]
+        sections: list[Section] = list_sections(folder, embed)
+        sources = read_table(folder / "sources.csv")
+        lesions = read_table(folder / "lesions.csv")
+        rules = list(dict.fromkeys(row["rule"] for row in read_table(folder / "cases.csv")))
+        names = list(dict.fromkeys(row["case"] for row in sources))
+        shown = names[:most_cases]
+        cases = [
+            _script(pack_case(_of_case(sources, name), _of_case(lesions, name)))
+            for name in track(shown, "cases drawn", len(shown))
+        ]
     except (KeyError, ValueError) as error:
-        raise InputError(f"{scores} is damaged ({error}); run 'segnet evaluate' again") from error
-
-
-def _cases(scores: Path) -> list[dict[str, Any]]:
-    sources, rows = read_table(scores / "sources.csv"), read_table(scores / "cases.csv")
-    try:
-        shown = [row for row in sources if row["method"] == sources[0]["method"]]
-        return [_case(row, rows) for row in track(shown, "cases drawn", len(shown))]
-    except (KeyError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{scores} is damaged ({error}); score again with 'segnet evaluate'"
-        ) from error
-
-
-def _case(source: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    key = ("case", "method")
-    own = [row for row in rows if [row[name] for name in key] == [source[name] for name in key]]
+        raise InputError(f"{folder} is damaged ({error}); run 'segnet evaluate' again") from error
     return {
-        "name": source["case"],
-        "method": source["method"],
-        "scores": list(dict.fromkeys(_line(row) for row in own)),
-        "picture": _embed(draw_case(read_case(source))),
+        "sections": sections,
+        "cases": cases,
+        "shown_cases": shown,
+        "rules": rules,
+        "left_out": len(names) - len(shown),
     }
 
 
-def _line(score: Mapping[str, str]) -> str:
-    """One sentence on a case under one rule."""
-    if score["is_clean"] == "True":
-        volume_mm3 = float(score["predicted_volume_mm3"])
-        return f"no new lesion; {score['predicted_lesions']} false ({volume_mm3:.0f} mm³)"
-    return (
-        f"{score['rule']}: Dice {float(score['dice']):.3f}, L-F1 {float(score['f1']):.3f}; "
-        f"{score['truth_hits']} of {score['truth_lesions']} new lesions found, "
-        f"{int(score['predicted_lesions']) - int(score['predicted_hits'])} false"
-    )
-
-
-def _embed(figure: Figure) -> str:
-    """Return a figure as a data address of a PNG."""
+def embed(figure: Figure) -> str:
+    """Return a figure as a data address of an SVG picture."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=130)
-    return html.escape("data:image/png;base64," + base64.b64encode(stream.getvalue()).decode())
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _of_case(rows: Sequence[Mapping[str, str]], name: str) -> list[Mapping[str, str]]:
+    return [row for row in rows if row["case"] == name]
+
+
+def _script(data: str) -> str:
+    """Make JSON safe inside a script element, which the first '</' would end."""
+    return data.replace("<", "\\u003c")
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_text("report.html"))
+
+
+def _text(name: str) -> str:
+    return (resources.files("segnet") / "templates" / name).read_text(encoding="utf-8")

@@ -28,7 +28,7 @@ def scores(tiny_cohort, predictions, run):
     out = predictions.parent / "scores"
     methods = ("network", "subtraction", "empty")
     options = [word for name in methods for word in ("--prediction", predictions / name)]
-    options += ["--rule", "overlap", "--rule", "msseg2", "--out", out]
+    options += ["--rule", "overlap", "--rule", "msseg2", "--workers", "1", "--out", out]
     printed = run("segnet", "evaluate", "--truth", tiny_cohort, *options)
     return out, printed
 
@@ -66,11 +66,11 @@ def test_the_page_holds_everything_in_one_file(tiny_run, scores, tmp_path, run):
     out = tmp_path / "report.html"
     run("segnet", "report", tiny_run, "--scores", scores[0], "--out", out)
     page = out.read_text()
-    assert page.count("<article>") == 4
-    assert page.count("data:image/png;base64,") == 5
+    assert len(re.findall(r'<script type="application/json" id="case-\d+">', page)) == 4
+    assert page.count("data:image/webp;base64,") == 8
     assert not re.search(r'(src|href)="(?!data:|#)', page)
     assert "case3" in page
-    assert "no new lesion" in page
+    assert "Patients without new lesions" in page
 
 
 def test_the_page_says_when_nothing_was_scored(tiny_run, tmp_path, run):

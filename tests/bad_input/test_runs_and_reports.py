@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from datagen.files import read_table
+
 TRAIN = "segnet train --cohort cohort --alpha 0"
 SCORE = "segnet evaluate --out new --truth"
 
@@ -115,9 +117,25 @@ def test_evaluate_refuses_a_prediction_on_another_grid(refuses, write, load):
     refuses(f"{SCORE} one/truth.nii.gz --prediction other.nii.gz", "other.nii.gz", "grid")
 
 
-def test_evaluate_refuses_a_case_without_prediction(refuses):
+def test_evaluate_scores_the_others_where_a_prediction_is_missing(work, call):
     shutil.rmtree("predictions/p1")
-    refuses(f"{SCORE} cohort --prediction predictions", "p1")
+    result = call(f"{SCORE} cohort --prediction predictions")
+    assert result.exit_code == 3
+    assert result.stderr.count("\n") == 1
+    assert "case p1: no prediction" in result.stderr
+    assert "2 cases" in result.stdout
+    assert "1 failed" in result.stdout
+    assert [row["case"] for row in read_table(Path("new/cases.csv"))] == ["p0", "p2"]
+    (failure,) = read_table(Path("new/failures.csv"))
+    assert (failure["case"], failure["method"]) == ("p1", "predictions")
+    assert call("segnet report --scores new --out new.html").exit_code == 0
+    assert "1 predictions could not be scored" in Path("new.html").read_text()
+
+
+def test_evaluate_refuses_where_no_prediction_can_be_scored(refuses):
+    for case in ("p0", "p1", "p2"):
+        shutil.rmtree(f"predictions/{case}")
+    refuses(f"{SCORE} cohort --prediction predictions", "p0")
 
 
 # reports
@@ -138,6 +156,10 @@ def test_report_refuses(kind, refuses):
     change, named = REPORTS[kind]
     change()
     refuses("segnet report run --scores scores --out new.html", named)
+
+
+def test_report_refuses_to_be_about_nothing(refuses):
+    refuses("segnet report --out new.html", "RUN", "--scores")
 
 
 def test_report_names_a_prediction_that_has_gone(refuses, call):
