@@ -33,7 +33,8 @@ def signed_distance(
         return np.full(mask.shape, -diagonal_mm if mask.any() else diagonal_mm, np.float32)
     boundary = mask & ~ndimage.binary_erosion(mask, _NEIGHBOURS, border_value=1)
     distance = ndimage.distance_transform_edt(~boundary, sampling=spacing_mm)
-    return np.where(mask, -distance, distance).astype(np.float32)
+    signed: np.ndarray = np.where(mask, -distance, distance).astype(np.float32)
+    return signed
 
 
 def signed_distance_minus_one(
@@ -49,7 +50,8 @@ def signed_distance_minus_one(
         return signed_distance(mask, spacing_mm) * np.float32(mask.any())
     outside = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
     inside = ndimage.distance_transform_edt(mask, sampling=spacing_mm)
-    return np.where(mask, 1 - inside, outside).astype(np.float32)
+    signed: np.ndarray = np.where(mask, 1 - inside, outside).astype(np.float32)
+    return signed
 
 
 def penalty_map(

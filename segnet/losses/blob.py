@@ -32,7 +32,7 @@ def blob_loss(
 
 def number_lesions(truth: Float[Tensor, "batch 1 d h w"]) -> Integer[Tensor, "batch 1 d h w"]:
     """Number the lesions (26 neighbours) of each sample from 1."""
-    masks = truth[:, 0].cpu().numpy() > 0
+    masks = (truth[:, 0] > 0).cpu().numpy()
     labels = np.stack([label_lesions(mask)[0].astype(np.int64) for mask in masks])
     return torch.from_numpy(labels)[:, None].to(truth.device)
 
@@ -49,7 +49,9 @@ def _of_sample(logits: Tensor, labels: Tensor) -> Float[Tensor, " lesions"]:
     # where no background voxel is left, the first sum is a lesion's
     first = int(present[0] == 0)
     outside = probabilities[:first].sum(), entropies[:first].sum()
-    inside, own_entropies, own_voxels = (sums[first:] for sums in (probabilities, entropies, voxels))
+    inside, own_entropies, own_voxels = (
+        sums[first:] for sums in (probabilities, entropies, voxels)
+    )
     dice = (2 * inside + _SMOOTH) / (outside[0] + inside + own_voxels + _SMOOTH)
     return 1 - dice + (outside[1] + own_entropies) / flat.numel()
 

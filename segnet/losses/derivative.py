@@ -15,9 +15,10 @@ def derivative(
     """Derivative along an axis of space (0, 1 or 2), per voxel; the border voxel is repeated.
 
     "forward", `f(x + 1) − f(x)`, sees every pair of neighbours once, so a checkerboard is rough to
-    it and a lesion of one voxel is felt at that voxel. "central", `(f(x + 1) − f(x − 1)) / 2`, is
-    blind to both. "sobel" is the usual kernel without normalisation: the difference of the two
-    neighbours, smoothed by 1-2-1 along both other axes, 32 times the derivative of a ramp.
+    it and a lesion of one voxel has a derivative at that voxel. "central",
+    `(f(x + 1) − f(x − 1)) / 2`, is 0 in both places. "sobel" is the usual kernel without
+    normalisation: the difference of the two neighbours, smoothed by 1-2-1 along both other axes,
+    32 times the derivative of a ramp.
     """
     match difference:
         case "forward":

@@ -45,9 +45,9 @@ def fog_loss(
     The squared differences along the three axes are summed, then averaged over voxels. "sagittal"
     takes the derivative from left to right alone (the paper's S), "coronal" from back to front (C),
     "axial" from below (A). The paper states no operator: the forward difference is the default,
-    since the central one gives a lesion of one voxel no gradient at its own voxel; on one test case
-    the losses are 0.020 (forward), 0.0078 (central) and 3.2 (Sobel, unnormalised), so a weight
-    belongs to its operator. Derivatives are per voxel. On an empty truth, the roughness of the
+    since the central one is 0 at a lesion of one voxel and on a checkerboard; on one test case the
+    losses are 0.020 (forward), 0.0078 (central) and 3.2 (Sobel, unnormalised), so a weight belongs
+    to its operator. Derivatives are per voxel. On an empty truth, the roughness of the
     probability.
     """
     error = widen(probability) - widen(truth)  # the derivative is linear

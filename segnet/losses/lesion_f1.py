@@ -64,7 +64,7 @@ def soft_f1(counts: SoftCounts) -> Float[Tensor, ""]:
 def _count(probability: Tensor, truth: Tensor, threshold: float) -> SoftCounts:
     """Count the lesions of a batch at one threshold."""
     predicted = (probability.detach() >= threshold)[:, 0].cpu().numpy()
-    wanted = truth[:, 0].cpu().numpy() > 0
+    wanted = (truth[:, 0] > 0).cpu().numpy()
     of_samples = [
         _count_sample(own[0], match_lesions(mask, found), found)
         for own, mask, found in zip(probability, wanted, predicted, strict=True)

@@ -33,21 +33,17 @@ def region_weight(
     """
     if not 0 <= epoch < epochs:
         raise ValueError(f"epoch {epoch} is not one of {epochs} epochs")
-    match schedule, form:
-        case "constant", _:
+    is_printed = form == "printed"
+    match schedule:
+        case "constant":
             weight = constant
-        case "linear", "printed":
-            weight = linear(epoch, epochs)
-        case "linear", "code":
-            weight = linear_as_coded(epoch, epochs)
-        case "step", "printed":
-            weight = step(epoch, epochs, step_epochs)
-        case "step", "code":
-            weight = step_as_coded(epoch, epochs, step_epochs)
-        case "cosine", "printed":
-            weight = cosine(epoch, epochs)
-        case "cosine", "code":
-            weight = cosine_as_coded(epoch, epochs)
+        case "linear":
+            weight = linear(epoch, epochs) if is_printed else linear_as_coded(epoch, epochs)
+        case "step":
+            fall = step if is_printed else step_as_coded
+            weight = fall(epoch, epochs, step_epochs)
+        case "cosine":
+            weight = cosine(epoch, epochs) if is_printed else cosine_as_coded(epoch, epochs)
     return max(weight, floor)
 
 

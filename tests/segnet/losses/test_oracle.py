@@ -26,9 +26,7 @@ def test_dice_is_that_of_the_surface_paper(oracle, agrees):
 
 
 def test_dice_over_the_batch_is_monais_with_squares(oracle, agrees):
-    agrees(
-        "monai.DiceLoss(squared_pred)", lambda z: losses.dice_loss(probability(z), oracle.truth)
-    )
+    agrees("monai.DiceLoss(squared_pred)", lambda z: losses.dice_loss(probability(z), oracle.truth))
 
 
 def test_dice_ce_is_reached_as_printed_and_as_coded(oracle, agrees):
@@ -49,9 +47,7 @@ def test_cross_entropy_is_that_of_nnunet(oracle, agrees):
 
 def test_focal_loss_without_its_exponent_is_cross_entropy(oracle, agrees):
     agrees("nnunet.RobustCE", lambda z: losses.focal_loss(z, oracle.truth, 0.0))
-    agrees(
-        "nnunet.RobustCE", lambda z: losses.focal_loss(foreground(z), oracle.truth[:, 1:], 0.0)
-    )
+    agrees("nnunet.RobustCE", lambda z: losses.focal_loss(foreground(z), oracle.truth[:, 1:], 0.0))
 
 
 def test_generalised_dice_is_reached_as_coded(oracle, agrees):
@@ -115,14 +111,14 @@ def test_surface_boundary_and_hausdorff_losses_are_the_surface_papers(oracle, ag
     weights = oracle.tensor("class_weights_eq13")
     key = "gsl.GenSurfLoss({},alpha=0.0)"
     surface = losses.surface_loss
-    agrees(
-        key.format("precomputed"), lambda z: surface(probability(z), truth, maps, weights), 1e-9
-    )
+    agrees(key.format("precomputed"), lambda z: surface(probability(z), truth, maps, weights), 1e-9)
     agrees("seed.eq12_gsl", lambda z: surface(probability(z), truth, maps, weights), 1e-9)
     agrees(key.format("None"), lambda z: surface(probability(z), truth, maps), 1e-9)
     if oracle.name != "bin_empty":  # a sentinel, see the distance maps
         agrees(
-            "gsl.BoundaryLoss(alpha=0.0)", lambda z: losses.boundary_loss(probability(z), maps), 1e-9
+            "gsl.BoundaryLoss(alpha=0.0)",
+            lambda z: losses.boundary_loss(probability(z), maps),
+            1e-9,
         )
         agrees(
             "gsl.HDOneSidedLoss(alpha=0.0)",
