@@ -2,7 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -11,8 +10,7 @@ from scipy import ndimage
 from datagen.errors import InputError
 from datagen.files import whole_file
 from datagen.lesions import label_lesions
-
-MapKind = Literal["foreground", "classes", "penalty", "normalised_penalty"]
+from segnet.choices import MapKind
 
 # changes with the meaning of the maps, so that no older file is read
 _VERSION = "1"

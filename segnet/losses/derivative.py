@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Difference = Literal["forward", "central", "sobel"]
+from segnet.choices import Difference
 
 
 def derivative(

@@ -10,8 +10,9 @@ from monai.losses.focal_loss import sigmoid_focal_loss, softmax_focal_loss
 from torch import Tensor
 from torch.nn import functional
 
+from segnet.choices import Form
 from segnet.losses.precision import widen
-from segnet.losses.region import Form, dice_loss_per_sample
+from segnet.losses.region import dice_loss_per_sample
 
 
 def bce_loss(

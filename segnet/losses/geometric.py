@@ -4,17 +4,12 @@ None of them stands alone: an all-zero and an all-one probability are alike to a
 paper adds them to the Dice loss with coefficient 1.0.
 """
 
-from typing import Literal
-
 from jaxtyping import Float
 from torch import Tensor
 
-from segnet.losses.derivative import Difference, derivative, laplacian
+from segnet.choices import Difference, Plane, Sign
+from segnet.losses.derivative import derivative, laplacian
 from segnet.losses.precision import widen
-
-# axes of space on a grid in closest canonical (RAS+) orientation
-Plane = Literal["all", "sagittal", "coronal", "axial"]
-Sign = Literal["absolute", "printed"]
 
 
 def geometric_loss(

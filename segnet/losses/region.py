@@ -4,16 +4,13 @@ Truths are one-hot over the classes, or the one channel of the foreground. What 
 truth holds for a class without a voxel.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from monai.losses import DiceLoss, TverskyLoss
 from torch import Tensor
 
+from segnet.choices import Form
 from segnet.losses.precision import widen
-
-Form = Literal["printed", "code"]
 
 _SPACE = (2, 3, 4)
 # MONAI's form with squares in the denominator is the printed one

@@ -6,16 +6,14 @@ Celaya et al. 2023, eq. 14–16, as printed and as their code has it; `epoch` co
 """
 
 import math
-from typing import Literal
 
-from segnet.losses.region import Form
+from segnet.choices import Form, RegionSchedule
 
-Schedule = Literal["constant", "linear", "step", "cosine"]
 _PAUSE_EPOCHS = 5  # of the linear schedule in the authors' code
 
 
 def region_weight(
-    schedule: Schedule,
+    schedule: RegionSchedule,
     epoch: int,
     epochs: int,
     *,
