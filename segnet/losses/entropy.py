@@ -47,13 +47,14 @@ def dice_ce_loss(
     alone, which is `C` times as much. An empty truth leaves the Dice term about 1 for that class.
     One channel counts as two classes, in both terms.
     """
+    truth = widen(truth)
     if logits.shape[1] == 1:
         logits = torch.cat([torch.zeros_like(logits), logits], 1)
         truth = torch.cat([1 - truth, truth], 1)
-    logits = widen(logits)
-    entropy = cross_entropy(logits, truth).mean()
+    log_probability = widen(logits).log_softmax(1)
+    entropy = -(truth * log_probability).sum(1).mean()
     share = entropy / logits.shape[1] if form == "printed" else entropy
-    return dice_loss_per_sample(logits.softmax(1), truth) + share
+    return dice_loss_per_sample(log_probability.exp(), truth) + share
 
 
 def focal_loss(

@@ -36,8 +36,8 @@ def dice_loss_per_sample(
 ) -> Float[Tensor, ""]:
     """Dice loss `Σ (T − P)² / (Σ T² + Σ P²)`, the same eq. 3 summed as its authors' code sums it.
 
-    In [0, 1], averaged over samples and classes; 1e-6 is added to the denominator. On an empty
-    truth about 1 with hardly a gradient, unless the probability is empty too: then 0.
+    In [0, 1] up to rounding, averaged over samples and classes; 1e-6 is added to the denominator.
+    On an empty truth about 1 with hardly a gradient, unless the probability is empty too: then 0.
     """
     probability, truth = widen(probability), widen(truth)
     error, size = _error_and_size(probability, truth)
@@ -96,6 +96,6 @@ def tversky_loss(
 
 
 def _error_and_size(probability: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums `Σ (T − P)²` and `Σ T² + Σ P²` of every sample and class."""
-    error = (truth - probability).square().sum(_SPACE)
-    return error, truth.square().sum(_SPACE) + probability.square().sum(_SPACE)
+    """Sums `Σ (T − P)²` and `Σ T² + Σ P²` of every sample and class, the first from the second."""
+    size = (truth * truth).sum(_SPACE) + (probability * probability).sum(_SPACE)
+    return size - 2 * (truth * probability).sum(_SPACE), size
