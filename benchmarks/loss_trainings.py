@@ -11,10 +11,12 @@ from machine import describe
 from torch.utils.data import DataLoader
 
 from datagen.config import resolve
+from metricnet import runs
 from segnet import preparation
 from segnet.choices import Loss
 from segnet.config import TrainSettings
 from segnet.data import LabelledScans, PatchDataset, PatchSample
+from segnet.objective import LossPlan
 from segnet.training import Optimisation, SegmentationTask
 from segnet.unet import build_unet
 
@@ -41,12 +43,15 @@ def main(
     print(f"| `--loss` | Dice loss, {STEPS} steps | s | steps to Dice > {GOAL} on one patch |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
+        draws = Draws(first, training, cache or Path(folder))
         for name in loss:
             settings = first.model_copy(update={"loss": name})
+            plan = preparation.choose_losses(settings, training)
+            samples = draws.samples(plan)
             start = time.perf_counter()
-            curve = train_shortly(settings, training, cache or Path(folder))
+            curve = train_shortly(settings, plan, samples)
             taken = time.perf_counter() - start
-            steps = learn_by_heart(settings, training, cache or Path(folder))
+            steps = learn_by_heart(settings, plan, samples)
             shown = f"{steps}" if steps else f"not in {MOST_STEPS}"
             print(
                 f"| `{name}` | {curve[0]:.3f} to {curve[-1]:.3f} | {taken:.0f} | {shown} |",
@@ -54,28 +59,50 @@ def main(
             )
 
 
+class Draws:
+    """The same patches for every loss, drawn once for each kind of distance map."""
+
+    def __init__(
+        self, settings: TrainSettings, training: list[LabelledScans], folder: Path
+    ) -> None:
+        self._settings, self._training, self._folder = settings, training, folder
+        self._drawn: dict[tuple[str, ...], list[PatchSample]] = {}
+
+    def samples(self, plan: LossPlan) -> list[PatchSample]:
+        """Patches of fifty steps, with the distance maps of the plan."""
+        kinds, settings = plan.map_kinds(), self._settings
+        if kinds not in self._drawn:
+            cases = [case.scans for case in self._training]
+            share, seed = settings.lesion_share, settings.seed
+            dataset = PatchDataset(cases, settings.patch, share, seed)
+            if kinds:
+                maps = preparation.read_maps(self._training, plan, settings.classes, self._folder)
+                dataset.add_maps(maps)
+            self._drawn[kinds] = [dataset[item] for item in range(STEPS * settings.batch)]
+        return self._drawn[kinds]
+
+
 def train_shortly(
-    settings: TrainSettings, training: list[LabelledScans], folder: Path
+    settings: TrainSettings, plan: LossPlan, samples: list[PatchSample]
 ) -> list[float]:
     """Dice loss of each of fifty steps with the recipe's batches."""
-    task, dataset = prepare(settings, training, folder)
-    loader = DataLoader(
-        [dataset[item] for item in range(STEPS * settings.batch)], batch_size=settings.batch
-    )
+    task = prepare(settings, plan)
     curve: list[float] = []
     task.log = lambda name, value, **_: curve.append(float(value)) if "dice_loss" in name else None
     optimiser = task.configure_optimizers()["optimizer"]
-    for batch in loader:
+    for batch in DataLoader(samples, batch_size=settings.batch):
         take_step(task, optimiser, batch)
     return curve
 
 
-def learn_by_heart(settings: TrainSettings, training: list[LabelledScans], folder: Path) -> int:
-    """Steps until the Dice coefficient of one patch exceeds the goal; 0: it never does."""
-    task, dataset = prepare(settings, training, folder)
+def learn_by_heart(settings: TrainSettings, plan: LossPlan, samples: list[PatchSample]) -> int:
+    """Steps until the Dice coefficient of one patch exceeds the goal; 0: it never does.
+
+    It is the patch with most lesion voxels.
+    """
+    task = prepare(settings, plan)
     task.log = lambda *_, **__: None
-    draws = (dataset[item] for item in range(1000))
-    sample = next(draw for draw in draws if draw.truth.sum() > 100)
+    sample = max(samples, key=lambda drawn: float(drawn.truth.sum()))
     batch = PatchSample(sample.visits[None], sample.truth[None], sample.maps[None])
     optimiser = task.configure_optimizers()["optimizer"]
     for step in range(1, MOST_STEPS + 1):
@@ -85,24 +112,20 @@ def learn_by_heart(settings: TrainSettings, training: list[LabelledScans], folde
     return 0
 
 
-def prepare(
-    settings: TrainSettings, training: list[LabelledScans], folder: Path
-) -> tuple[SegmentationTask, PatchDataset]:
+def prepare(settings: TrainSettings, plan: LossPlan) -> SegmentationTask:
     torch.manual_seed(settings.seed)
-    dataset = PatchDataset(
-        [case.scans for case in training], settings.patch, settings.lesion_share, settings.seed
-    )
-    plan = preparation.choose_losses(settings, training)
-    if plan.map_kinds():
-        dataset.add_maps(preparation.read_maps(training, plan, settings.classes, folder))
     network = build_unet(settings.network, settings.channels)
     rate = Optimisation(settings.learning_rate)
-    return SegmentationTask(network, None, plan, settings.patch, rate), dataset
+    return SegmentationTask(network, None, plan, settings.patch, rate)
 
 
 def take_step(task: SegmentationTask, optimiser: torch.optim.Optimizer, batch: PatchSample) -> None:
+    """One step in the arithmetic that 'segnet train' would choose; NaN raises InputError."""
     optimiser.zero_grad()
-    task.training_step(batch, 0).backward()
+    is_half = runs.resolve_precision("auto") == "bf16"
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_half):
+        loss = task.training_step(batch, 0)
+    loss.backward()
     optimiser.step()
 
 

@@ -22,6 +22,8 @@ def require_possible(settings: TrainSettings) -> None:
         raise InputError("--alpha above 0 needs --classes 2: the estimator knows one class alone")
     if settings.classes > 2 and settings.loss in ("blob", "lesion_f1"):
         raise InputError(f"--loss {settings.loss} needs --classes 2: it looks at one class alone")
+    if settings.distance_cache and settings.distance_cache.is_file():
+        raise InputError(f"--distance-cache {settings.distance_cache} is a file; name a folder")
     if settings.network in ("vnet", "dynunet") and settings.patch < 32:
         raise InputError(f"--network {settings.network} needs a --patch of at least 32")
 

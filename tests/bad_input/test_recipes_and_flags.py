@@ -84,6 +84,7 @@ def test_train_refuses_alpha_without_estimator(refuses):
         ("--classes 3 --loss lesion_f1", "--loss lesion_f1"),
         ("--network vnet --patch 16", "--patch"),
         ("--network vnet", "--channels 8"),
+        ("--loss surface --distance-cache pairs.h5", "--distance-cache pairs.h5"),
         ("--loss geodesic", "geodesic"),
     ],
 )
