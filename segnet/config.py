@@ -64,7 +64,8 @@ class TrainSettings(Settings):
     difference: Difference = Field("forward", description="Derivative of the FOG losses.")
     sog_sign: Sign = Field("absolute", description="Take |φ|, or φ as printed, in the SOG losses.")
     penalty_scale: Literal["raw", "normalised"] = Field(
-        "raw", description="Distance penalty in voxels, or divided by its largest distance."
+        "normalised",
+        description="Distance penalty divided by its largest distance, or in voxels as published.",
     )
     distance_cache: Path | None = not_recorded(
         None, "Folder of distance maps, to share between runs; default: below --out."

@@ -30,7 +30,7 @@ class LossPlan(NamedTuple):
     with_background: bool = False
     difference: Difference = "forward"
     sign: Sign = "absolute"
-    normalises_penalty: bool = False
+    normalises_penalty: bool = True
     class_weights: tuple[float, ...] | None = None
 
     def map_kinds(self) -> tuple[MapKind, ...]:

@@ -109,8 +109,9 @@ def distance_penalised_ce_loss(
 ) -> Float[Tensor, ""]:
     """Distance-map penalised cross entropy `mean((1 + Φ) · CE)` (Calivá et al. 2019, eq. 2); ≥ 0.
 
-    `penalty` is Φ of `segnet.distances.penalty_map`: large near the objects' boundaries, raw in
-    voxels (up to about 100, so that the scale depends on the volume) or normalised to [0, 1]. Where
-    there is no object Φ is 0, and this is plain cross entropy.
+    `penalty` is Φ of `segnet.distances.penalty_map`: large near the objects' boundaries, in voxels
+    as published, or normalised to [0, 1). In voxels its scale depends on the volume: outside small
+    lesions it is up to about 100, inside hardly above 0, and a missed voxel costs next to nothing
+    beside a false one. Where there is no object Φ is 0, and this is plain cross entropy.
     """
     return ((1 + widen(penalty)[:, 0]) * cross_entropy(logits, truth)).mean()

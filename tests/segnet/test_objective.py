@@ -127,7 +127,9 @@ def test_the_background_is_a_class_where_it_is_asked_for():
 def test_a_penalty_beside_a_distance_loss_has_a_channel_of_its_own():
     plan = LossPlan(loss="boundary", region="distance_ce", schedule="constant", constant=1.0)
     inputs = batch(plan)
-    assert plan.map_kinds() == ("foreground", "penalty")
+    assert plan.map_kinds() == ("foreground", "normalised_penalty")
+    raw = plan._replace(normalises_penalty=False)
+    assert raw.map_kinds() == ("foreground", "penalty")
     wanted = losses.distance_penalised_ce_loss(inputs.logits, inputs.truth, inputs.maps[:, 1:])
     assert total(plan) == pytest.approx(wanted.item())
 
