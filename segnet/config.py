@@ -8,9 +8,10 @@ from pydantic import Field, field_validator
 from datagen.config import MAX_SEED, Settings, not_recorded
 from datagen.lesions import Rule
 from metricnet.config import Precision
+from segnet.choices import Difference, Form, Loss, Region, RegionSchedule, Sign
 
-Network = Literal["strided", "full_resolution"]
-Schedule = Literal["cosine", "constant"]
+Network = Literal["strided", "full_resolution", "vnet", "dynunet"]
+Schedule = Literal["cosine", "constant", "halving"]
 SplitChoice = Literal["all", "train", "validation", "test"]
 Baseline = Literal["empty", "subtraction"]
 
@@ -30,8 +31,55 @@ class TrainSettings(Settings):
     alpha_warmup_epochs: int = Field(
         5, description="Epochs of Dice alone before F̂ is switched on.", ge=0
     )
-    network: Network = Field("strided", description="U-Net with or without a strided stem.")
-    channels: int = Field(16, description="Channels at the first level.", ge=4, multiple_of=4)
+    loss: Loss = Field("dice", description="Loss, alone or beside --region; README lists them.")
+    region: Region = Field(
+        "dice", description="Region loss beside a loss that does not stand alone."
+    )
+    loss_weight: float = Field(
+        1.0, description="Weight of a geometric or lesion loss beside the region loss.", ge=0
+    )
+    loss_warmup_epochs: int = Field(
+        0, description="Epochs of the region loss alone before that one is added.", ge=0
+    )
+    region_schedule: RegionSchedule = Field(
+        "linear", description="Fall of the region's weight a(t) beside a distance loss."
+    )
+    region_constant: float = Field(
+        0.5, description="That weight under the constant schedule.", ge=0, le=1
+    )
+    region_step_epochs: int = Field(5, description="Length of a step, in epochs.", ge=1)
+    region_floor: float = Field(
+        0.1, description="Least weight: a distance loss hardly sees missed lesions.", ge=0, le=1
+    )
+    loss_form: Form = Field(
+        "printed", description="Formulas as the papers print them, or as their code has them."
+    )
+    include_background: bool = Field(
+        False, description="Let the background count as a class in Dice and distance losses."
+    )
+    class_weights: Literal["training_set", "per_sample"] = Field(
+        "training_set", description="Where classes are counted for their weights."
+    )
+    class_weight_exponent: float = Field(1.0, description="Exponent p of these weights.", gt=0)
+    difference: Difference = Field("forward", description="Derivative of the FOG losses.")
+    sog_sign: Sign = Field("absolute", description="Take |φ|, or φ as printed, in the SOG losses.")
+    penalty_scale: Literal["raw", "normalised"] = Field(
+        "normalised",
+        description="Distance penalty divided by its largest distance, or in voxels as published.",
+    )
+    distance_cache: Path | None = not_recorded(
+        None, "Folder of distance maps, to share between runs; default: below --out."
+    )
+    classes: int = Field(
+        2, description="Labels 0 to N - 1 of the truth; 2: new lesion or not.", ge=2, le=255
+    )
+    network: Network = Field(
+        "strided",
+        description="U-Net with or without a strided stem, V-Net, or nnU-Net's architecture.",
+    )
+    channels: int = Field(
+        16, description="Channels at the first level; V-Net has 16.", ge=4, multiple_of=4
+    )
     patch: int = Field(64, description="Edge of a patch, in voxels.", ge=16, le=512, multiple_of=16)
     spacing_mm: float = Field(1.0, description="Edge of a voxel, in mm.", gt=0)
     epochs: int = Field(100, description="Number of epochs.", ge=1)
@@ -39,8 +87,10 @@ class TrainSettings(Settings):
     batch: int = Field(4, description="Patches per step.", ge=1)
     learning_rate: float = Field(1e-4, description="Rate of Adam.", gt=0)
     schedule: Schedule = Field(
-        "cosine", description="Course of the rate: to 0 along a cosine, or constant."
+        "cosine",
+        description="Course of the rate: to 0 along a cosine, constant, or halved at 50, 70, 90 %.",
     )
+    weight_decay: float = Field(0.0, description="Weight decay of Adam.", ge=0)
     lesion_share: float = Field(
         0.6, description="Share of patches drawn around a new lesion.", ge=0, le=1
     )
@@ -72,6 +122,12 @@ class PredictSettings(Settings):
         MIN_VOLUME_MM3,
         description="Lesions up to this volume are dropped, as the challenge does.",
         ge=0,
+    )
+    closing_mm: float = Field(
+        0.0, description="Radius of the ball that closes gaps in the mask; 0: none.", ge=0
+    )
+    largest_components: int = Field(
+        0, description="Keep this many of the largest components; 0: all.", ge=0
     )
     overlap: float = Field(0.5, description="Share by which windows overlap.", ge=0, lt=1)
     seed: int = Field(0, description="Unused: prediction draws nothing.", ge=0)

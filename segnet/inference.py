@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import cc3d
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, UInt8
 from monai.inferers import sliding_window_inference
 from nibabel.affines import apply_affine
 from torch import Tensor
@@ -33,8 +33,19 @@ def predict_probability(
 ) -> Float32[np.ndarray, "x y z"]:
     """Probability of a new lesion on the case's working grid, 0 outside the brain.
 
+    Of a network with several classes, that of the first one. See `predict_probabilities`.
+    """
+    first: np.ndarray = predict_probabilities(network, scans, patch, overlap)[0]
+    return first
+
+
+def predict_probabilities(
+    network: Callable[[Tensor], Tensor], scans: Scans, patch: int, overlap: float
+) -> Float32[np.ndarray, "class x y z"]:
+    """Probability of each foreground class on the case's working grid, 0 outside the brain.
+
     Windows of `patch`³ overlap by the given share and are blended by a Gaussian. The network runs
-    where its parameters are.
+    where its parameters are; one logit is that of the only foreground class.
     """
     device = next(network.parameters()).device if isinstance(network, torch.nn.Module) else None
     visits = torch.from_numpy(np.stack([scans.time1, scans.time2]))[None].to(device)
@@ -43,14 +54,34 @@ def predict_probability(
             visits,
             roi_size=(patch, patch, patch),
             sw_batch_size=4,
-            predictor=lambda windows: torch.sigmoid(network(windows).float()),
+            predictor=lambda windows: foreground_probability(network(windows)),
             overlap=overlap,
             mode="gaussian",
             padding_mode="constant",
             cval=float(visits.min()),
         )
-    inside: np.ndarray = probability[0, 0].cpu().numpy() * scans.brain
+    inside: np.ndarray = probability[0].cpu().numpy() * scans.brain
     return inside
+
+
+def foreground_probability(
+    logits: Float[Tensor, "batch channel d h w"],
+) -> Float[Tensor, "batch class d h w"]:
+    """Sigmoid of a single logit; the softmax of several without the first, the background."""
+    logits = logits.float()
+    return torch.sigmoid(logits) if logits.shape[1] == 1 else logits.softmax(1)[:, 1:]
+
+
+def label_volume(
+    probabilities: Float[np.ndarray, "class x y z"], threshold: float
+) -> UInt8[np.ndarray, "x y z"]:
+    """Label each voxel by its most probable class where all classes together reach the threshold.
+
+    With one class: 1 where its probability is at or above the threshold.
+    """
+    is_object = probabilities.sum(axis=0) >= threshold
+    labels: np.ndarray = (probabilities.argmax(axis=0) + 1) * is_object
+    return labels.astype(np.uint8)
 
 
 def find_lesions(

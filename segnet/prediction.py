@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from datagen import volumes
 from datagen.cohort import of_split, read_cohort
@@ -16,19 +16,30 @@ from datagen.files import require_writable, write_table
 from datagen.layouts import Case
 from datagen.progress import track
 from datagen.scans import Scans, read_scans
+from datagen.volumes import Grid
 from metricnet import runs
 from segnet import baselines
 from segnet.config import PredictSettings, TrainSettings
 from segnet.data import crop_to_brain, read_cases
-from segnet.inference import Detection, find_lesions, list_lesions, predict_probability
+from segnet.inference import (
+    Detection,
+    find_lesions,
+    label_volume,
+    list_lesions,
+    predict_probabilities,
+)
+from segnet.postprocessing import close_gaps, keep_largest
 from segnet.prediction_paths import PredictionPaths, cohort_paths, paths_beside
 from segnet.unet import build_unet
 
 
 class Predictor(NamedTuple):
-    """Something that finds lesions: a function on the working grid, and that grid's spacing."""
+    """Something that finds lesions: a function on the working grid, and that grid's spacing.
 
-    probability: Callable[[Scans], Float32[np.ndarray, "x y z"]]
+    The function returns a probability for each class but the background, as a rule for one class.
+    """
+
+    probabilities: Callable[[Scans], Float32[np.ndarray, "class x y z"]]
     spacing_mm: float
     name: str
 
@@ -52,17 +63,38 @@ def predict_case(
 ) -> list[Detection]:
     """Predict one case and write its three files; return its lesions."""
     scans = crop_to_brain(read_scans(case._replace(truth=None), predictor.spacing_mm))
-    working = nib.Nifti1Image(predictor.probability(scans), scans.grid.affine)
     time2 = volumes.read_image(case.time2)
     grid = volumes.grid_of(time2)
-    probability = np.clip(volumes.resample(working, grid), 0, 1)
-    mask = find_lesions(probability, settings.threshold, settings.min_volume_mm3, grid)
-    detections = list_lesions(mask, probability, grid)
+    of_classes = [
+        volumes.resample(nib.Nifti1Image(working, scans.grid.affine), grid)
+        for working in predictor.probabilities(scans)
+    ]
+    probabilities = np.clip(of_classes, 0, 1)
+    labels = find_labels(probabilities, settings, grid)
+    probability = np.clip(probabilities.sum(axis=0), 0, 1)
+    detections = list_lesions(labels > 0, probability, grid)
     volumes.save_like(probability, time2, paths.probability)
     write_table(paths.lesions, [row._asdict() for row in detections], Detection._fields)
     # the mask comes last: where it is, the case is complete
-    volumes.save_like(mask.astype(np.uint8), time2, paths.mask)
+    volumes.save_like(labels, time2, paths.mask)
     return detections
+
+
+def find_labels(
+    probabilities: Float32[np.ndarray, "class x y z"], settings: PredictSettings, grid: Grid
+) -> UInt8[np.ndarray, "x y z"]:
+    """Label volume of a case: threshold, closing, volumes that are too small, largest components.
+
+    Lesions up to the minimum volume are dropped whatever their class.
+    """
+    labels = label_volume(probabilities, settings.threshold)
+    if settings.closing_mm:
+        labels = close_gaps(labels, settings.closing_mm, grid.spacing_mm)
+    is_large = find_lesions((labels > 0).astype(np.float32), 0.5, settings.min_volume_mm3, grid)
+    labels = labels * is_large
+    return (
+        keep_largest(labels, settings.largest_components) if settings.largest_components else labels
+    )
 
 
 def _cases(settings: PredictSettings) -> list[Case]:
@@ -89,16 +121,17 @@ def _predictor(settings: PredictSettings) -> Predictor:
     if settings.model:
         return load_predictor(settings.model, settings.overlap)
     if settings.baseline == "empty":
-        return Predictor(baselines.no_lesions, 1.0, "the empty baseline")
+        name = "the empty baseline"
+        return Predictor(lambda scans: baselines.no_lesions(scans)[None], 1.0, name)
     threshold_z = _fit_subtraction(settings)
-    probability = partial(baselines.subtraction, threshold_z=threshold_z)
-    return Predictor(probability, 1.0, f"subtraction above {threshold_z:g} deviations")
+    name = f"subtraction above {threshold_z:g} deviations"
+    return Predictor(lambda scans: baselines.subtraction(scans, threshold_z)[None], 1.0, name)
 
 
 def load_predictor(run: Path, overlap: float) -> Predictor:
     """Load the best network of a training run; InputError where the folder holds none."""
     trained = runs.read_config(run, "segnet.train", TrainSettings)
-    network = build_unet(trained.network, trained.channels)
+    network = build_unet(trained.network, trained.channels, trained.classes)
     weights = runs.best_weights(run)
     named = {name.removeprefix("network."): weight for name, weight in weights.items()}
     try:
@@ -107,8 +140,8 @@ def load_predictor(run: Path, overlap: float) -> Predictor:
         raise InputError(
             f"{run}: the checkpoint is not of the network in its config.toml"
         ) from error
-    probability = partial(predict_probability, network.eval(), patch=trained.patch, overlap=overlap)
-    return Predictor(probability, trained.spacing_mm, f"the network of {run}")
+    found = partial(predict_probabilities, network.eval(), patch=trained.patch, overlap=overlap)
+    return Predictor(found, trained.spacing_mm, f"the network of {run}")
 
 
 def _fit_subtraction(settings: PredictSettings) -> float:

@@ -1,7 +1,7 @@
-"""Training of the two-timepoint network with `Dice + α (1 − F̂)`."""
+"""Training of the two-timepoint network: one of the losses, plus α (1 − F̂)."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as lightning
@@ -10,32 +10,33 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datagen.cohort import of_split, read_cohort, split_by_patient
 from datagen.errors import InputError
 from datagen.lesions import Rule, score_lesions
-from datagen.scans import Scans
 from metricnet import runs
 from metricnet.checkpoint import load_estimator
 from metricnet.data import DrawSampler
 from metricnet.loss import LesionWiseLoss
-from segnet.config import MIN_VOLUME_MM3, TrainSettings
-from segnet.data import PatchDataset, PatchSample, read_cases
+from segnet import preparation
+from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
+from segnet.data import LabelledScans, PatchDataset, PatchSample
 from segnet.evaluation import dice_coefficient
-from segnet.inference import find_lesions, predict_probability
+from segnet.inference import find_lesions, label_volume, predict_probabilities
 from segnet.losses import dice_loss
+from segnet.objective import LossInputs, LossPlan, LossTerms, as_inputs, foreground, total_loss
 from segnet.unet import build_unet
 
 SECTION = "segnet.train"
 MONITOR = "validation/dice_and_f1"
+_HALVINGS = (0.5, 0.7, 0.9)  # shares of the training (Zhang et al. 2021)
 
 
 class CaseLoader:
     """Hands over whole cases, one by one, as they are."""
 
-    def __init__(self, cases: Sequence[Scans]) -> None:
+    def __init__(self, cases: Sequence[LabelledScans]) -> None:
         self._cases = cases
 
-    def __iter__(self) -> Iterator[Scans]:
+    def __iter__(self) -> Iterator[LabelledScans]:
         return iter(self._cases)
 
     def __len__(self) -> int:
@@ -57,6 +58,16 @@ class LearnedTerm(nn.Module):
         return self._alpha if epoch >= self._warmup_epochs else 0.0
 
 
+class Optimisation(NamedTuple):
+    """Adam's rate and weight decay, the course of the rate, and how long the training is."""
+
+    learning_rate: float
+    weight_decay: float = 0.0
+    schedule: Schedule = "constant"
+    epochs: int = 1
+    steps_per_epoch: int = 1
+
+
 class SegmentationTask(lightning.LightningModule):
     """One network, its loss, and the exact scores that are logged beside it."""
 
@@ -64,13 +75,13 @@ class SegmentationTask(lightning.LightningModule):
         self,
         network: nn.Module,
         learned: LearnedTerm | None,
+        plan: LossPlan,
         patch: int,
-        learning_rate: float,
-        cosine_steps: int | None,
+        optimisation: Optimisation,
     ) -> None:
         super().__init__()
         self.network, self._patch = network, patch
-        self._learning_rate, self._cosine_steps = learning_rate, cosine_steps
+        self._plan, self._optimisation = plan, optimisation
         # in a list, the frozen estimator stays out of this module's checkpoints
         self._learned = [learned] if learned else []
 
@@ -80,14 +91,30 @@ class SegmentationTask(lightning.LightningModule):
             learned.to(self.device)
 
     def training_step(self, batch: PatchSample, _: int) -> Float[Tensor, ""]:
-        """Return `Dice + α (1 − F̂)` of one batch."""
-        probability = torch.sigmoid(self.network(batch.visits).float())
-        loss = dice_loss(probability, batch.truth)
-        self._log_mean("train/dice_loss", loss)
+        """Return the loss of one batch, with α (1 − F̂) on top of it."""
+        inputs = as_inputs(self.network(batch.visits), batch.truth, batch.maps)
+        terms = total_loss(self._plan, inputs, self.current_epoch, self._optimisation.epochs)
+        loss = terms.total
+        self._log_terms(terms, inputs)
         for learned in self._learned:
-            loss = loss + self._lesion_term(learned, probability, batch.truth)
+            loss = loss + self._lesion_term(learned, inputs.probability, inputs.truth)
         runs.require_finite(loss, self.global_step)
         return loss
+
+    def _log_terms(self, terms: LossTerms, inputs: LossInputs) -> None:
+        """Log the Dice loss of the foreground whatever is minimised, and the parts of that."""
+        if self._plan.loss == "dice" and not self._plan.with_background:
+            self._log_mean("train/dice_loss", terms.region)
+            return
+        with torch.no_grad():
+            dice = dice_loss(foreground(inputs.probability), foreground(inputs.truth))
+        self._log_mean("train/dice_loss", dice)
+        self._log_mean("train/loss", terms.total)
+        self._log_mean(f"train/{self._plan.region_name()}", terms.region)
+        if self._plan.loss != self._plan.region_name():
+            other = terms.region.new_zeros(()) if terms.other is None else terms.other
+            self._log_mean(f"train/{self._plan.loss}", other)
+            self._log_mean("train/region_weight", torch.tensor(terms.region_weight))
 
     def _lesion_term(
         self, learned: LearnedTerm, probability: Tensor, truth: Tensor
@@ -105,23 +132,39 @@ class SegmentationTask(lightning.LightningModule):
     def _log_mean(self, name: str, value: Tensor) -> None:
         self.log(name, value.detach(), on_step=False, on_epoch=True, sync_dist=True)
 
-    def validation_step(self, scans: Scans, _: int) -> None:
-        """Log the scores of one whole case."""
-        probability = predict_probability(self.network, scans, self._patch, overlap=0.0)
-        prediction = find_lesions(probability, 0.5, MIN_VOLUME_MM3, scans.grid)
-        dice = dice_coefficient(scans.truth, prediction)
+    def validation_step(self, case: LabelledScans, _: int) -> None:
+        """Log the scores of one whole case: the mean Dice of its classes, and the L-F1 of all."""
+        scans = case.scans
+        found = predict_probabilities(self.network, scans, self._patch, overlap=0.0)
+        total = found.sum(axis=0)
+        prediction = find_lesions(total, 0.5, MIN_VOLUME_MM3, scans.grid)
+        labels = label_volume(found, 0.5) * prediction
+        classes = range(1, len(found) + 1)
+        dice = float(np.mean([dice_coefficient(case.labels == k, labels == k) for k in classes]))
         f1 = score_lesions(scans.truth, prediction).f1 or 0.0
         scores = {"validation/dice": dice, "validation/f1": f1, MONITOR: (dice + f1) / 2}
         self.log_dict(scores, batch_size=1, sync_dist=True, prog_bar=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Adam with a first-moment decay of 0.9, as published; the rate may fall along a cosine."""
-        parameters = self.network.parameters()
-        optimizer = torch.optim.Adam(parameters, self._learning_rate, betas=(0.9, 0.999))
-        if self._cosine_steps is None:
-            return {"optimizer": optimizer}
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self._cosine_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}
+        """Adam with a first-moment decay of 0.9, as published; the rate may fall with each step."""
+        chosen = self._optimisation
+        optimizer = torch.optim.Adam(
+            self.network.parameters(),
+            chosen.learning_rate,
+            betas=(0.9, 0.999),
+            weight_decay=chosen.weight_decay,
+        )
+        steps = chosen.epochs * chosen.steps_per_epoch
+        course: torch.optim.lr_scheduler.LRScheduler
+        match chosen.schedule:
+            case "constant":
+                return {"optimizer": optimizer}
+            case "cosine":
+                course = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+            case "halving":
+                milestones = [round(steps * share) for share in _HALVINGS]
+                course = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.5)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": course, "interval": "step"}}
 
 
 def exact_f1(
@@ -147,20 +190,31 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     (all of them where none has any) is kept as `best.ckpt`. Raises InputError where the cohort, the
     estimator or the run folder cannot be used.
     """
+    preparation.require_possible(settings)
     learned = _learned_term(settings)
-    training, validation = _read_splits(settings)
-    dataset = PatchDataset(training, settings.patch, settings.lesion_share, settings.seed)
-    last = runs.open_run(settings.out, SECTION, settings, settings.resume)
     torch.manual_seed(settings.seed)
-    network = build_unet(settings.network, settings.channels)
-    steps = settings.epochs * settings.steps_per_epoch
-    task = SegmentationTask(
-        network,
-        learned,
+    network = build_unet(settings.network, settings.channels, settings.classes)
+    training, validation = preparation.read_splits(settings)
+    dataset = PatchDataset(
+        [case.scans for case in training],
         settings.patch,
-        settings.learning_rate,
-        cosine_steps=steps if settings.schedule == "cosine" else None,
+        settings.lesion_share,
+        settings.seed,
+        [case.labels for case in training],
     )
+    plan = preparation.choose_losses(settings, training)
+    last = runs.open_run(settings.out, SECTION, settings, settings.resume)
+    if plan.map_kinds():
+        folder = settings.distance_cache or settings.out / "distance_maps"
+        dataset.add_maps(preparation.read_maps(training, plan, settings.classes, folder))
+    optimisation = Optimisation(
+        settings.learning_rate,
+        settings.weight_decay,
+        settings.schedule,
+        settings.epochs,
+        settings.steps_per_epoch,
+    )
+    task = SegmentationTask(network, learned, plan, settings.patch, optimisation)
     draws = DrawSampler(settings.steps_per_epoch * settings.batch)
     trainer = runs.make_trainer(
         settings.out,
@@ -177,24 +231,10 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         task,
         DataLoader(dataset, settings.batch, sampler=draws),
         # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
-        CaseLoader([scans for scans in validation if scans.truth.any()] or validation),
+        CaseLoader([case for case in validation if case.labels.any()] or validation),
         last,
     )
     return runs.read_history(settings.out)
-
-
-def _read_splits(settings: TrainSettings) -> tuple[list[Scans], list[Scans]]:
-    """Read the cases to train on and those to validate on, patients apart."""
-    rng = np.random.default_rng(settings.seed)
-    cases = split_by_patient(read_cohort(settings.cohort), settings.validation_fraction, rng)
-    unknown = next((case.name for case in cases if case.split != "test" and not case.truth), None)
-    if unknown:
-        raise InputError(f"{settings.cohort}: case {unknown} has no truth to train on")
-    try:
-        training, validation = (of_split(cases, split) for split in ("train", "validation"))
-    except InputError as error:
-        raise InputError(f"{settings.cohort}: {error}") from error
-    return read_cases(training, settings.spacing_mm), read_cases(validation, settings.spacing_mm)
 
 
 def _learned_term(settings: TrainSettings) -> LearnedTerm | None:

@@ -9,7 +9,7 @@ import pytest
 
 from datagen.config import recipe_names, resolve
 from datagen.store import PairFile
-from segnet.config import TrainSettings
+from segnet.config import PredictSettings, TrainSettings
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +155,25 @@ def test_recipes_are_found_by_name(name, tmp_path):
 def test_the_published_recipe_is_the_printed_one(tmp_path):
     settings = resolve(TrainSettings, "segnet.train", "kamraoui2021", {"cohort": str(tmp_path)})
     assert (settings.alpha_warmup_epochs, settings.learning_rate, settings.patch) == (0, 1e-4, 64)
+
+
+def test_the_recipes_of_other_papers_are_the_printed_ones(tmp_path):
+    def recipe(name: str) -> TrainSettings:
+        return resolve(TrainSettings, "segnet.train", name, {"cohort": str(tmp_path)})
+
+    geo, caliva, gsl = (recipe(name) for name in ("geo2021", "caliva2019", "gsl2023"))
+    assert (geo.loss, geo.loss_weight, geo.region, geo.schedule) == ("fog", 1.0, "dice", "halving")
+    assert (geo.learning_rate, geo.weight_decay, geo.batch, geo.epochs) == (1e-3, 1e-6, 4, 100)
+    assert (caliva.loss, caliva.network, caliva.learning_rate) == ("distance_ce", "vnet", 1e-4)
+    assert (gsl.loss, gsl.region, gsl.region_schedule) == ("surface", "dice_ce", "linear")
+    assert (gsl.network, gsl.patch, gsl.batch, gsl.learning_rate) == ("dynunet", 128, 2, 3e-4)
+    predicted = resolve(PredictSettings, "segnet.predict", "caliva2019", {})
+    assert predicted.largest_components == 3
+
+
+@pytest.mark.parametrize("name", ["geo2021", "caliva2019", "gsl2023"])
+def test_the_recipes_of_other_papers_train(name, tiny_cohort, tmp_path, run):
+    short = ["--epochs", "1", "--steps-per-epoch", "1", "--batch", "1", "--patch", "32"]
+    short += [] if name == "caliva2019" else ["--channels", "4"]
+    run("segnet", "train", "--config", name, "--cohort", tiny_cohort, "--out", tmp_path, *short)
+    assert (tmp_path / "best.ckpt").is_file()

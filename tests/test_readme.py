@@ -3,12 +3,15 @@
 import re
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 
 from datagen.cli import main as datagen
 from metricnet.cli import main as metricnet
+from segnet import losses
+from segnet.choices import Loss
 from segnet.cli import main as segnet
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -49,9 +52,17 @@ def test_the_table_names_every_command():
     assert named == offered
 
 
+def test_the_table_of_losses_names_every_loss_and_every_function():
+    section = README.split("## Every loss")[1].split("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", section))
+    assert set(get_args(Loss)) <= named
+    functions = {name for name in losses.__all__ if name.endswith("_loss")}
+    assert functions - {"geometric_loss"} <= named
+
+
 def test_python_examples_run(tiny_estimator):
     examples = blocks("python")
-    assert len(examples) == 2
+    assert len(examples) >= 2
     for example in examples:
         code = example.replace("runs/demo/estimator", str(tiny_estimator)).replace("64,", "32,")
         exec(compile(code.replace("64)", "32)"), "README.md", "exec"), {})

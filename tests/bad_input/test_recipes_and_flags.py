@@ -76,6 +76,28 @@ def test_train_refuses_alpha_without_estimator(refuses):
     refuses("segnet train --cohort cohort --alpha 0.2 --out new", "--alpha", "--estimator")
 
 
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("--classes 3 --alpha 0.2", "--alpha"),
+        ("--classes 3 --loss blob", "--loss blob"),
+        ("--classes 3 --loss lesion_f1", "--loss lesion_f1"),
+        ("--network vnet --patch 16", "--patch"),
+        ("--network vnet", "--channels 8"),
+        ("--loss surface --distance-cache pairs.h5", "--distance-cache pairs.h5"),
+        ("--loss geodesic", "geodesic"),
+    ],
+)
+def test_train_refuses_losses_and_networks_that_do_not_fit(flags, named, refuses):
+    refuses(f"{TRAIN} {flags}", named)
+
+
+def test_train_refuses_labels_beyond_the_classes(refuses, load, write):
+    path = "cohort/p0/ground_truth.nii.gz"
+    write(Path(path), load(path) * 7)
+    refuses(f"{TRAIN} --classes 3", path, "found 7", "--classes")
+
+
 def test_inspect_refuses_a_negative_seed(refuses):
     refuses("datagen inspect pairs.h5 --out new --seed -1", "seed", "-1")
 

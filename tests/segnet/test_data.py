@@ -42,7 +42,7 @@ def test_patches_around_lesions_hold_a_lesion(scans):
 def test_truth_turns_with_the_visits(scans):
     dataset = PatchDataset([scans], 16, lesion_share=1.0, seed=0)
     for item in range(10):
-        visits, truth = dataset[item]
+        visits, truth, _ = dataset[item]
         lesion = truth[0] > 0
         assert visits[1][lesion].mean() > visits[1][~lesion].mean() + 3
 
@@ -62,3 +62,24 @@ def test_contrast_changes_stay_small(rng):
 def test_cases_are_read_cut_to_their_brain(tiny_cohort):
     cases = read_cases(read_cohort(tiny_cohort), 1.0)
     assert {case.time1.shape for case in cases} == {(32, 32, 32)}
+
+
+def test_maps_are_cut_and_mirrored_with_the_truth(scans):
+    dataset = PatchDataset([scans], 16, lesion_share=1.0, seed=0)
+    place = np.indices(scans.truth.shape).sum(axis=0).astype(np.float32) + 1
+    plain = [dataset[item] for item in range(10)]
+    dataset.add_maps([[np.where(scans.truth, place, -place), 2 * place]])
+    for item in range(10):
+        visits, truth, maps = dataset[item]
+        assert torch.equal(visits, plain[item].visits)
+        assert maps.shape == (2, 16, 16, 16)
+        assert torch.equal(maps[0] > 0, truth[0] > 0)
+        assert torch.equal(maps[0].abs() * 2, maps[1])
+        assert (np.diff(np.unique(maps[1].numpy())) == 2).any()  # the place itself came along
+
+
+def test_patches_of_several_classes_carry_their_labels(scans):
+    labels = scans.truth.astype(np.uint8)
+    labels[15, 15, 15] = 2
+    dataset = PatchDataset([scans], 16, 1.0, 0, [labels])
+    assert {int(label) for item in range(20) for label in dataset[item].truth.unique()} == {0, 1, 2}

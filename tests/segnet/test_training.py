@@ -1,12 +1,16 @@
 import csv
+import math
 
 import pytest
 import torch
 
+from datagen.errors import InputError
 from metricnet import LesionEstimator, LesionWiseLoss, runs
 from segnet.config import TrainSettings
 from segnet.data import PatchSample
-from segnet.training import LearnedTerm, SegmentationTask, exact_f1
+from segnet.inference import foreground_probability
+from segnet.objective import LossPlan
+from segnet.training import LearnedTerm, Optimisation, SegmentationTask, exact_f1
 from segnet.unet import build_unet
 
 SPACING_MM = (1.0, 1.0, 1.0)
@@ -40,17 +44,48 @@ def test_an_empty_truth_without_a_score_counts_as_one_where_nothing_is_predicted
 
 
 def test_checkpoints_hold_the_network_without_the_estimator(learned):
-    task = SegmentationTask(build_unet("strided", 4), learned, 16, 1e-3, cosine_steps=None)
+    task = SegmentationTask(build_unet("strided", 4), learned, LossPlan(), 16, Optimisation(1e-3))
     assert all(name.startswith("network.") for name in task.state_dict())
 
 
-@pytest.mark.parametrize("network", ["strided", "full_resolution"])
-def test_networks_keep_the_patch_and_begin_with_few_lesions(network):
+@pytest.mark.parametrize(
+    ("network", "channels"),
+    [("strided", 8), ("full_resolution", 8), ("vnet", 16), ("dynunet", 8)],
+)
+@pytest.mark.parametrize("classes", [2, 4])
+def test_networks_keep_the_patch_and_begin_with_few_lesions(network, channels, classes):
     torch.manual_seed(0)
-    unet = build_unet(network, 8)
-    probability = torch.sigmoid(unet(torch.randn(1, 2, 32, 32, 32)))
-    assert probability.shape == (1, 1, 32, 32, 32)
+    unet = build_unet(network, channels, classes)
+    probability = foreground_probability(unet(torch.randn(1, 2, 32, 32, 32)))
+    assert probability.shape == (1, classes - 1, 32, 32, 32)
     assert probability.median() < 0.1
+
+
+def test_a_v_net_of_another_width_is_refused():
+    with pytest.raises(InputError, match="--channels 8: V-Net has 16"):
+        build_unet("vnet", 8)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "wanted"),
+    [
+        ("constant", [1.0] * 20),
+        ("halving", [1.0] * 10 + [0.5] * 4 + [0.25] * 4 + [0.125] * 2),
+        ("cosine", [0.5 * (1 + math.cos(math.pi * step / 20)) for step in range(20)]),
+    ],
+)
+def test_the_rate_follows_its_schedule(schedule, wanted):
+    plan = Optimisation(1.0, 1e-6, schedule, epochs=4, steps_per_epoch=5)
+    task = SegmentationTask(build_unet("strided", 4), None, LossPlan(), 16, plan)
+    chosen = task.configure_optimizers()
+    rates = []
+    for _ in range(20):
+        rates.append(chosen["optimizer"].param_groups[0]["lr"])
+        chosen["optimizer"].step()
+        if "lr_scheduler" in chosen:
+            chosen["lr_scheduler"]["scheduler"].step()
+    assert rates == pytest.approx(wanted)
+    assert chosen["optimizer"].param_groups[0]["weight_decay"] == 1e-6
 
 
 def test_history_logs_dice_estimate_exact_score_and_their_gap(tiny_run):
@@ -87,7 +122,7 @@ def test_one_batch_can_be_learnt_by_heart():
     truth = torch.zeros(1, 1, 16, 16, 16)
     truth[:, :, 4:8, 4:8, 4:8] = 1
     visits[:, 1:] += 3 * truth
-    task = SegmentationTask(build_unet("strided", 8), None, 16, 1e-2, cosine_steps=None)
+    task = SegmentationTask(build_unet("strided", 8), None, LossPlan(), 16, Optimisation(1e-2))
     task.log = lambda *_, **__: None
     optimiser = task.configure_optimizers()["optimizer"]
     for step in range(60):
