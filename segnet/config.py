@@ -31,6 +31,15 @@ class TrainSettings(Settings):
     alpha_warmup_epochs: int = Field(
         5, description="Epochs of Dice alone before F̂ is switched on.", ge=0
     )
+    alpha_ramp_epochs: int = Field(
+        2, description="Epochs in which α rises to its value after that.", ge=0
+    )
+    trust_gate: bool = Field(
+        True, description="Weigh each patch's F̂ by how close it is to the exact score."
+    )
+    trusted_gap: float = Field(
+        0.3, description="Distance |F̂ - F| from which on the gate lets nothing through.", gt=0
+    )
     loss: Loss = Field("dice", description="Loss, alone or beside --region; README lists them.")
     region: Region = Field(
         "dice", description="Region loss beside a loss that does not stand alone."
@@ -100,6 +109,10 @@ class TrainSettings(Settings):
     precision: Precision = Field("auto", description="Arithmetic; auto: bf16 where native.")
     devices: int = Field(1, description="GPUs, or CPU processes.", ge=1)
     seed: int = Field(0, description="Seed of weights, draws and augmentation.", ge=0, le=MAX_SEED)
+    record_predictions: bool = not_recorded(
+        False, "Keep predicted patches of the whole training for 'datagen build --predictions'."
+    )
+    recorded_patches: int = not_recorded(2000, "How many, about.", ge=1)
     max_minutes: float | None = not_recorded(None, "Stop after the epoch that passes it.", gt=0)
     resume: bool = not_recorded(False, "Go on with an interrupted training.")
 

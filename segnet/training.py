@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datagen.errors import InputError
-from datagen.lesions import Rule, score_lesions
+from datagen.lesions import score_lesions
 from metricnet import runs
 from metricnet.checkpoint import load_estimator
 from metricnet.data import DrawSampler
@@ -21,8 +21,10 @@ from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
 from segnet.data import LabelledScans, PatchDataset, PatchSample
 from segnet.evaluation import dice_coefficient
 from segnet.inference import find_lesions, label_volume, predict_probabilities
+from segnet.learned import Course, LearnedTerm
 from segnet.losses import dice_loss
 from segnet.objective import LossInputs, LossPlan, LossTerms, as_inputs, foreground, total_loss
+from segnet.recording import FOLDER, Recorder
 from segnet.unet import build_unet
 
 SECTION = "segnet.train"
@@ -41,21 +43,6 @@ class CaseLoader:
 
     def __len__(self) -> int:
         return len(self._cases)
-
-
-class LearnedTerm(nn.Module):
-    """The frozen estimator's term α (1 − F̂), silent for its warm-up, and the rule behind it."""
-
-    def __init__(
-        self, loss: LesionWiseLoss, alpha: float, warmup_epochs: int, rule: Rule, spacing_mm: float
-    ) -> None:
-        super().__init__()
-        self.loss, self.rule, self.spacing_mm = loss, rule, (spacing_mm,) * 3
-        self._alpha, self._warmup_epochs = alpha, warmup_epochs
-
-    def alpha(self, epoch: int) -> float:
-        """Weight in an epoch, counted from 0."""
-        return self._alpha if epoch >= self._warmup_epochs else 0.0
 
 
 class Optimisation(NamedTuple):
@@ -78,9 +65,10 @@ class SegmentationTask(lightning.LightningModule):
         plan: LossPlan,
         patch: int,
         optimisation: Optimisation,
+        recorder: Recorder | None = None,
     ) -> None:
         super().__init__()
-        self.network, self._patch = network, patch
+        self.network, self._patch, self._recorder = network, patch, recorder
         self._plan, self._optimisation = plan, optimisation
         # in a list, the frozen estimator stays out of this module's checkpoints
         self._learned = [learned] if learned else []
@@ -99,7 +87,15 @@ class SegmentationTask(lightning.LightningModule):
         for learned in self._learned:
             loss = loss + self._lesion_term(learned, inputs.probability, inputs.truth)
         runs.require_finite(loss, self.global_step)
+        if self._recorder and self.trainer.is_global_zero:
+            found = foreground(inputs.probability).sum(dim=1, keepdim=True)
+            self._recorder.take(self.global_step, found, batch.truth, batch.case)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Write what is recorded, before the epoch's checkpoint says that it is done."""
+        if self._recorder and self.trainer.is_global_zero:
+            self._recorder.write()
 
     def _log_terms(self, terms: LossTerms, inputs: LossInputs) -> None:
         """Log the Dice loss of the foreground whatever is minimised, and the parts of that."""
@@ -119,15 +115,14 @@ class SegmentationTask(lightning.LightningModule):
     def _lesion_term(
         self, learned: LearnedTerm, probability: Tensor, truth: Tensor
     ) -> Float[Tensor, ""]:
-        alpha = learned.alpha(self.current_epoch)
-        with torch.set_grad_enabled(alpha > 0):
-            estimated = learned.loss.estimated_f1(probability, truth)
-        exact = exact_f1(probability, truth, learned.rule, learned.spacing_mm)
-        self._log_mean("train/alpha", torch.tensor(alpha))
-        self._log_mean("train/estimated_f1", estimated.mean())
-        self._log_mean("train/exact_f1", exact.mean())
-        self._log_mean("train/gap", (estimated - exact).abs().mean())
-        return alpha * (1 - estimated.mean())
+        value = learned(probability, truth, self.current_epoch)
+        self._log_mean("train/alpha", torch.tensor(value.alpha))
+        self._log_mean("train/estimated_f1", value.estimated_f1.mean())
+        self._log_mean("train/exact_f1", value.exact_f1.mean())
+        self._log_mean("train/gap", value.gap.mean())
+        self._log_mean("train/trust", value.trust.mean())
+        loss: Tensor = value.loss
+        return loss
 
     def _log_mean(self, name: str, value: Tensor) -> None:
         self.log(name, value.detach(), on_step=False, on_epoch=True, sync_dist=True)
@@ -167,22 +162,6 @@ class SegmentationTask(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": course, "interval": "step"}}
 
 
-def exact_f1(
-    probability: Float[Tensor, "batch 1 d h w"],
-    truth: Float[Tensor, "batch 1 d h w"],
-    rule: Rule,
-    spacing_mm: tuple[float, float, float],
-) -> Float[Tensor, " batch"]:
-    """Exact L-F1 of each sample's thresholded map; where the rule gives none, 1 if it is empty."""
-    predicted = (probability[:, 0].detach() >= 0.5).cpu().numpy()
-    scores = [
-        score_lesions(wanted, found, rule, spacing_mm)
-        for wanted, found in zip(truth[:, 0].cpu().numpy() > 0, predicted, strict=True)
-    ]
-    f1 = [float(s.predicted_lesions == 0) if s.f1 is None else s.f1 for s in scores]
-    return torch.tensor(f1, device=probability.device)
-
-
 def train(settings: TrainSettings) -> list[dict[str, float]]:
     """Train a network on a cohort; return the history, one row per epoch.
 
@@ -214,7 +193,8 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         settings.epochs,
         settings.steps_per_epoch,
     )
-    task = SegmentationTask(network, learned, plan, settings.patch, optimisation)
+    recorder = _recorder(settings, training)
+    task = SegmentationTask(network, learned, plan, settings.patch, optimisation, recorder)
     draws = DrawSampler(settings.steps_per_epoch * settings.batch)
     trainer = runs.make_trainer(
         settings.out,
@@ -237,6 +217,15 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     return runs.read_history(settings.out)
 
 
+def _recorder(settings: TrainSettings, training: Sequence[LabelledScans]) -> Recorder | None:
+    if not settings.record_predictions:
+        return None
+    draws = settings.epochs * settings.steps_per_epoch * settings.batch
+    cases = [case.case for case in training]
+    folder = settings.out / FOLDER
+    return Recorder(folder, cases, settings.spacing_mm, draws, settings.recorded_patches)
+
+
 def _learned_term(settings: TrainSettings) -> LearnedTerm | None:
     if settings.estimator is None:
         if settings.alpha > 0:
@@ -252,8 +241,8 @@ def _learned_term(settings: TrainSettings) -> LearnedTerm | None:
             )
     return LearnedTerm(
         LesionWiseLoss(saved.estimator),
-        settings.alpha,
-        settings.alpha_warmup_epochs,
+        Course(settings.alpha, settings.alpha_warmup_epochs, settings.alpha_ramp_epochs),
         saved.agreement.rule,
         saved.agreement.spacing_mm,
+        settings.trusted_gap if settings.trust_gate else None,
     )
