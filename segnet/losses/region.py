@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from monai.losses import DiceLoss, TverskyLoss
 from torch import Tensor
+from torch.nn import functional
 
 from segnet.choices import Form
 from segnet.losses.precision import widen
@@ -40,8 +41,7 @@ def dice_loss_per_sample(
     On an empty truth about 1 with hardly a gradient, unless the probability is empty too: then 0.
     """
     probability, truth = widen(probability), widen(truth)
-    size = (truth * truth).sum(_SPACE) + (probability * probability).sum(_SPACE)
-    error = size - 2 * (truth * probability).sum(_SPACE)
+    error, size = _error_and_size(probability, truth)
     return (error / (size + _EPSILON)).mean()
 
 
@@ -61,11 +61,12 @@ def generalised_dice_loss(
     batch.
     """
     probability, truth = widen(probability), widen(truth)
-    voxels = truth.sum(_SPACE)  # Σ T² as well: a truth is 0 or 1, and one pass is saved
-    size = voxels + (probability * probability).sum(_SPACE)
-    error = size - 2 * (truth * probability).sum(_SPACE)
+    error, size = _error_and_size(probability, truth)
     epsilon = _EPSILON if form == "code" else torch.finfo(error.dtype).tiny
-    weights = sample_weights(voxels, form) if class_weights is None else class_weights.to(error)
+    if class_weights is None:
+        weights = sample_weights(truth.sum(_SPACE), form)
+    else:
+        weights = class_weights.to(error)
     return ((weights * error).sum(1) / (weights * size + epsilon).sum(1)).mean()
 
 
@@ -95,3 +96,10 @@ def tversky_loss(
     tversky = TverskyLoss(alpha=false_positive_weight, beta=false_negative_weight)
     loss: Tensor = tversky(widen(probability), widen(truth))
     return loss
+
+
+def _error_and_size(probability: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums `Σ (T − P)²` and `Σ T² + Σ P²` of every sample and class, the second from the first."""
+    # fused in both directions, where a product of tensors passes five times over the volume
+    error = functional.mse_loss(probability, truth.to(probability), reduction="none").sum(_SPACE)
+    return error, error + 2 * (truth * probability).sum(_SPACE)
