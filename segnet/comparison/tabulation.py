@@ -83,10 +83,13 @@ def against(values: Sequence[Values], reference: str) -> list[Comparison]:
 
 
 def against_sheet(rows: Sequence[Comparison], reference: str) -> Sheet:
-    """Show the tests against the reference."""
+    """Show the tests of the scores of the papers' table; the file holds those of all scores."""
+    shown = {*_VOXEL_COLUMNS, *_RULE_COLUMNS, *_SURFACE_COLUMNS, _FALSE}
     columns = ("rule", "metric", "first", "cases", "mean_difference", "p", "p_holm", "effect_size")
     title = f"Against {reference}: Wilcoxon signed-rank test over cases"
-    return sheet_of(title, "against", [row._asdict() for row in rows], columns)
+    return sheet_of(
+        title, "against", [row._asdict() for row in rows if row.metric in shown], columns
+    )
 
 
 def seed_means(by_seed: Mapping[int, Sequence[Values]]) -> list[SeedMean]:
