@@ -65,14 +65,17 @@ class DrawSampler(Sampler[int]):
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
+        first = self._epoch * self._draws
+        yield from (first + draw for draw in self._share())
+
+    def __len__(self) -> int:
+        return len(self._share())
+
+    def _share(self) -> range:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank = torch.distributed.get_rank() if distributed else 0
         processes = torch.distributed.get_world_size() if distributed else 1
-        first = self._epoch * self._draws
-        yield from range(first + rank, first + self._draws, processes)
-
-    def __len__(self) -> int:
-        return self._draws
+        return range(rank, self._draws, processes)
 
 
 class PairDataset(Dataset[PairSample]):

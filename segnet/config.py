@@ -93,7 +93,7 @@ class TrainSettings(Settings):
     spacing_mm: float = Field(1.0, description="Edge of a voxel, in mm.", gt=0)
     epochs: int = Field(100, description="Number of epochs.", ge=1)
     steps_per_epoch: int = Field(100, description="Optimiser steps per epoch.", ge=1)
-    batch: int = Field(4, description="Patches per step.", ge=1)
+    batch: int = Field(4, description="Patches per step, of all processes together.", ge=1)
     learning_rate: float = Field(1e-4, description="Rate of Adam.", gt=0)
     schedule: Schedule = Field(
         "cosine",
@@ -107,8 +107,13 @@ class TrainSettings(Settings):
         0.2, description="Share of patients held out, where the cohort sets no split.", gt=0, lt=1
     )
     precision: Precision = Field("auto", description="Arithmetic; auto: bf16 where native.")
-    devices: int = Field(1, description="GPUs, or CPU processes.", ge=1)
+    devices: int = Field(1, description="GPUs, or CPU processes; torchrun sets it itself.", ge=1)
     seed: int = Field(0, description="Seed of weights, draws and augmentation.", ge=0, le=MAX_SEED)
+    patience: int = Field(
+        0,
+        description="Stop after this many epochs without a better validation score; 0: never.",
+        ge=0,
+    )
     record_predictions: bool = not_recorded(
         False, "Keep predicted patches of the whole training for 'datagen build --predictions'."
     )
@@ -130,10 +135,15 @@ class PredictSettings(Settings):
     brain_mask: Path | None = Field(None, description="Needed where the skull is still there.")
     cohort: Path | None = Field(None, description="Cohort to predict case by case.")
     split: SplitChoice = Field("all", description="Which cases of the cohort.")
-    threshold: float = Field(0.5, description="Probability from which on is lesion.", gt=0, lt=1)
-    min_volume_mm3: float = Field(
-        MIN_VOLUME_MM3,
-        description="Lesions up to this volume are dropped, as the challenge does.",
+    threshold: float | None = Field(
+        None,
+        description="Probability from which on is lesion; default: the run's own, else 0.5.",
+        gt=0,
+        lt=1,
+    )
+    min_volume_mm3: float | None = Field(
+        None,
+        description="Lesions up to this volume are dropped; default: the run's own, else 3.",
         ge=0,
     )
     closing_mm: float = Field(

@@ -12,18 +12,20 @@ from torch.utils.data import DataLoader
 
 from datagen.errors import InputError
 from datagen.lesions import score_lesions
-from metricnet import runs
+from metricnet import launch, runs
 from metricnet.checkpoint import load_estimator
 from metricnet.data import DrawSampler
 from metricnet.loss import LesionWiseLoss
 from segnet import preparation
 from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
 from segnet.data import LabelledScans, PatchDataset, PatchSample
+from segnet.early_stop import EarlyStop
 from segnet.evaluation import dice_coefficient
 from segnet.inference import find_lesions, label_volume, predict_probabilities
 from segnet.learned import Course, LearnedTerm
 from segnet.losses import dice_loss
 from segnet.objective import LossInputs, LossPlan, LossTerms, as_inputs, foreground, total_loss
+from segnet.operating_point import choose_point, save_point
 from segnet.recording import FOLDER, Recorder
 from segnet.unet import build_unet
 
@@ -80,7 +82,8 @@ class SegmentationTask(lightning.LightningModule):
 
     def training_step(self, batch: PatchSample, _: int) -> Float[Tensor, ""]:
         """Return the loss of one batch, with α (1 − F̂) on top of it."""
-        inputs = as_inputs(self.network(batch.visits), batch.truth, batch.maps)
+        logits, batch = self._of_all_processes(self.network(batch.visits), batch)
+        inputs = as_inputs(logits, batch.truth, batch.maps)
         terms = total_loss(self._plan, inputs, self.current_epoch, self._optimisation.epochs)
         loss = terms.total
         self._log_terms(terms, inputs)
@@ -96,6 +99,20 @@ class SegmentationTask(lightning.LightningModule):
         """Write what is recorded, before the epoch's checkpoint says that it is done."""
         if self._recorder and self.trainer.is_global_zero:
             self._recorder.write()
+
+    def _of_all_processes(self, logits: Tensor, batch: PatchSample) -> tuple[Tensor, PatchSample]:
+        """Logits of the whole batch, and its truth, cases and maps, in the order of its draws.
+
+        A loss over the batch is not the mean of losses over its parts, so each process computes
+        that of the whole; gradients flow into its own part alone and are added up.
+        """
+        if self._trainer is None or self.trainer.world_size == 1:
+            return logits, batch
+        parts = (logits, batch.truth, batch.case, batch.maps)
+        gathered = (self.all_gather(part, sync_grads=part is logits) for part in parts)
+        # process r holds the draws r, r + processes, ...
+        logits, truth, case, maps = (part.transpose(0, 1).flatten(0, 1) for part in gathered)
+        return logits, batch._replace(truth=truth, case=case, maps=maps)
 
     def _log_terms(self, terms: LossTerms, inputs: LossInputs) -> None:
         """Log the Dice loss of the foreground whatever is minimised, and the parts of that."""
@@ -162,14 +179,23 @@ class SegmentationTask(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": course, "interval": "step"}}
 
 
+def require_possible(settings: TrainSettings) -> None:
+    """Raise InputError for settings that no training can be begun with, whatever its cases."""
+    preparation.require_possible(settings)
+    launch.share_of_batch(settings.batch, settings.devices)
+    _learned_term(settings)
+
+
 def train(settings: TrainSettings) -> list[dict[str, float]]:
     """Train a network on a cohort; return the history, one row per epoch.
 
     The best epoch by the mean of Dice and exact L-F1 on whole validation cases with new lesions
-    (all of them where none has any) is kept as `best.ckpt`. Raises InputError where the cohort, the
-    estimator or the run folder cannot be used.
+    (all of them where none has any) is kept as `best.ckpt`; on them its threshold and smallest
+    lesion are chosen. Several processes share each batch and compute what one would. Raises
+    InputError where the cohort, the estimator or the run folder cannot be used.
     """
     preparation.require_possible(settings)
+    share = launch.share_of_batch(settings.batch, settings.devices)
     learned = _learned_term(settings)
     torch.manual_seed(settings.seed)
     network = build_unet(settings.network, settings.channels, settings.classes)
@@ -206,14 +232,15 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         precision=settings.precision,
         devices=settings.devices,
     )
-    runs.fit(
-        trainer,
-        task,
-        DataLoader(dataset, settings.batch, sampler=draws),
-        # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
-        CaseLoader([case for case in validation if case.labels.any()] or validation),
-        last,
-    )
+    trainer.callbacks.insert(0, EarlyStop(MONITOR, settings.patience))
+    # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
+    judged = [case for case in validation if case.labels.any()] or validation
+    runs.fit(trainer, task, DataLoader(dataset, share, sampler=draws), CaseLoader(judged), last)
+    if trainer.is_global_zero:
+        task.load_state_dict(runs.best_weights(settings.out))
+        best = task.network.to(trainer.strategy.root_device).eval()
+        save_point(settings.out, choose_point(best, judged, settings.patch))
+    trainer.strategy.barrier()  # the first process writes what the others read
     return runs.read_history(settings.out)
 
 
