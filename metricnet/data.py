@@ -119,7 +119,9 @@ class PairDataset(Dataset[PairSample]):
 
     def _draw_two(self, rng: np.random.Generator) -> tuple[int, int]:
         """Draw a pair and a relative of it, or another pair where it has none."""
-        first, other = self._indices[rng.integers(len(self._indices), size=2)].tolist()
+        pairs, place = len(self._indices), int(rng.integers(len(self._indices)))
+        step = int(rng.integers(1, max(pairs, 2)))  # to any pair but the same
+        first, other = int(self._indices[place]), int(self._indices[(place + step) % pairs])
         base = int(self._families[first])
         near = self._families[base : base + _MOST_RELATIVES]
         relatives = base + np.flatnonzero(near == base)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from datagen.store import PairFile
-from metricnet import runs
+from metricnet import launch, runs
 from metricnet.agreement import Comparison, measure
 from metricnet.checkpoint import FILE_NAME, SavedEstimator, save_estimator
 from metricnet.config import TrainSettings
@@ -109,6 +109,7 @@ def train(settings: TrainSettings) -> Comparison:
     """
     with PairFile(settings.pairs) as file:
         agreement = file.agreement
+    share = launch.share_of_batch(settings.batch, settings.devices)
     draws = settings.steps_per_epoch * settings.batch
     training = PairDataset(settings.pairs, "train", settings.seed)
     held_out = PairDataset(settings.pairs, "validation")
@@ -131,7 +132,7 @@ def train(settings: TrainSettings) -> Comparison:
     runs.fit(
         trainer,
         task,
-        DataLoader(training, settings.batch, sampler=DrawSampler(draws)),
+        DataLoader(training, share, sampler=DrawSampler(draws)),
         DataLoader(held_out, settings.batch),
         last,
     )

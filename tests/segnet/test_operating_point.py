@@ -1,11 +1,14 @@
 """Threshold and smallest lesion, chosen on cases whose map is known voxel by voxel."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from datagen.errors import InputError
 from datagen.files import read_table
+from datagen.layouts import Case
 from datagen.scans import Scans
 from datagen.volumes import Grid
 from segnet.config import PredictSettings
@@ -29,7 +32,9 @@ def case_with(truth, probability):
     brain = np.ones(truth.shape, bool)
     scans = Scans(np.zeros_like(logits), logits, brain, truth, grid)
     box = (slice(None),) * 3
-    return LabelledScans(scans, truth.astype(np.uint8), truth.astype(np.uint8), box)
+    case = Case("a", "a", Path("time1"), Path("time2"))
+    labels = truth.astype(np.uint8)
+    return LabelledScans(case, scans, labels, labels, box)
 
 
 def hands_on(visits: torch.Tensor) -> torch.Tensor:
