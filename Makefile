@@ -10,7 +10,7 @@ demo: .venv/installed  ## the main job, from simulated scans to runs/demo/report
 	$(BIN)/datagen build --config demo --masks $(DEMO)/cohort --masks $(DEMO)/cohort/all_lesions.csv --out $(DEMO)/pairs.h5
 	$(BIN)/datagen inspect $(DEMO)/pairs.h5 --out $(DEMO)/pairs
 	$(BIN)/metricnet train --config demo --pairs $(DEMO)/pairs.h5 --out $(DEMO)/estimator
-	$(BIN)/metricnet evaluate --estimator $(DEMO)/estimator --pairs $(DEMO)/pairs.h5 --out $(DEMO)/agreement
+	$(BIN)/metricnet evaluate --config demo --estimator $(DEMO)/estimator --pairs $(DEMO)/pairs.h5 --out $(DEMO)/agreement
 	$(BIN)/segnet train --config demo --cohort $(DEMO)/cohort --estimator $(DEMO)/estimator --out $(DEMO)/network
 	$(BIN)/segnet predict --model $(DEMO)/network --cohort $(DEMO)/cohort --split test --out $(DEMO)/predictions/network
 	$(BIN)/segnet predict --baseline subtraction --cohort $(DEMO)/cohort --split test --out $(DEMO)/predictions/subtraction

@@ -1,20 +1,23 @@
 """Estimators on disk: safetensors weights and what they were trained for; nothing is unpickled."""
 
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from datagen.errors import InputError
 from datagen.files import require_file, whole_file
+from datagen.lesions import Rule
 from datagen.store import Agreement
 from metricnet.config import Form
 from metricnet.estimator import LesionEstimator
 
-SCHEMA = 1
+SCHEMA = 2
 FILE_NAME = "estimator.safetensors"
 
 
@@ -26,7 +29,7 @@ class SavedEstimator(NamedTuple):
     held_out: dict[str, Any]
 
 
-def save_estimator(path: Path, saved: SavedEstimator) -> None:
+def save_estimator(path: Path, saved: SavedEstimator, dtype: torch.dtype = torch.float32) -> None:
     """Write weights, form, definitions and held-out agreement into one safetensors file."""
     metadata = {
         "schema": SCHEMA,
@@ -34,7 +37,9 @@ def save_estimator(path: Path, saved: SavedEstimator) -> None:
         "agreement": saved.agreement._asdict(),
         "held_out": saved.held_out,
     }
-    weights = {name: tensor.contiguous() for name, tensor in saved.estimator.state_dict().items()}
+    weights = {
+        name: tensor.to(dtype).contiguous() for name, tensor in saved.estimator.state_dict().items()
+    }
     with whole_file(path) as partial:
         partial.write_bytes(save(weights, {"lesionwise": json.dumps(metadata, sort_keys=True)}))
 
@@ -62,6 +67,23 @@ def load_estimator(path: str | Path) -> SavedEstimator:
         return _restore(metadata, weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} does not fit this version; train it again") from error
+
+
+def load_pretrained(rule: Rule = "overlap") -> SavedEstimator:
+    """Read the estimator that comes with the package, trained on scores under a rule.
+
+    Raises InputError where none was trained under it.
+    """
+    folder = resources.files("metricnet") / "pretrained"
+    known = sorted(item.name for item in folder.iterdir() if item.name.endswith(".safetensors"))
+    if f"{rule}.safetensors" not in known:
+        names = ", ".join(name.removesuffix(".safetensors") for name in known)
+        raise InputError(
+            f"no estimator for rule '{rule}' comes with the package (there is: {names}); train one "
+            "with 'metricnet train'"
+        )
+    with resources.as_file(folder / f"{rule}.safetensors") as path:
+        return load_estimator(path)
 
 
 def _restore(metadata: dict[str, Any], weights: dict[str, Tensor]) -> SavedEstimator:

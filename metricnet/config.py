@@ -17,6 +17,9 @@ class TrainSettings(Settings):
     pairs: Path = Field(description="Pair file from 'datagen build'.")
     out: Path = not_recorded(Path("runs/estimator"), "Run folder to write.")
     form: Form = Field("structured", description="Network: ours, or the published one.")
+    init_from: Path | None = Field(
+        None, description="Estimator of the same form to begin with, as for a further round."
+    )
     epochs: int = Field(20, description="Number of epochs.", ge=1)
     steps_per_epoch: int = Field(200, description="Optimiser steps per epoch.", ge=1)
     batch: int = Field(8, description="Pairs per step.", ge=1)

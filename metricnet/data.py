@@ -123,7 +123,8 @@ class PairDataset(Dataset[PairSample]):
         rng = np.random.default_rng([self._seed, two])
         first = int(rng.choice(self._indices))
         relatives = self._relatives(first)
-        turns = np.random.default_rng([self._seed, two, 0])  # the same for both
+        # the same for both; a last key of 0 would be none, and repeat the draws of the pair
+        turns = np.random.default_rng([self._seed, two, 1])
         if not second:
             return as_sample(self._read(first).turned(turns))
         if relatives.size and rng.random() >= _FLIPPED:

@@ -13,6 +13,7 @@ from datagen.pieces import find_pieces
 from datagen.store import Agreement, PairFile
 from metricnet.data import HALF, PairDataset, StoredPair, as_sample, flipped
 from metricnet.estimator import LesionEstimator
+from metricnet.guidance import estimate_with_slope
 
 _BATCH = 8
 _MOST_DRAWS = 20  # for each edit that is wanted
@@ -115,10 +116,7 @@ def _of_pieces(
 
 
 def slope_of(estimator: LesionEstimator, pair: StoredPair) -> Float[Tensor, "d h w"]:
-    """Gradient of F̂ with respect to the map, voxel by voxel."""
+    """Slope of F̂ towards the truth, voxel by voxel."""
     sample = as_sample(pair)
-    probability = sample.probability[None].requires_grad_()
-    f1 = estimator(probability, sample.truth[None])
-    (slope,) = torch.autograd.grad(f1.sum(), probability)
-    found: Tensor = slope[0, 0]
-    return found
+    _, slope = estimate_with_slope(estimator, sample.probability[None], sample.truth[None])
+    return slope[0, 0]

@@ -11,8 +11,11 @@ from torch.nn import functional
 from datagen.densities import STRIDE
 from metricnet.config import Form
 
-# F̂ of no lesions on either side is 1, and a missing tenth of a lesion already lowers it
-_COUNT_FLOOR = 0.01
+# added to hits and lesions: F̂ of no lesions on either side is 1, and a tenth of one lowers it
+_FLOOR = 0.01
+# the slope of a frozen F̂ is that of the formula with half a lesion more on either side: with less,
+# the score falls to 0 with the first false lesion where there are no others, and is flat from there
+_SLOPE_FLOOR = 0.5
 THRESHOLD = 0.5  # from which on a voxel is predicted
 MULTIPLE = 8  # of voxels that a patch of the structured form is long
 
@@ -75,7 +78,12 @@ class LesionEstimator(nn.Module):
         output = self.network(channels).float()
         if self.form == "published":
             return Estimate(limit(output[:, 0]), None)
-        return Estimate(lesion_f1(densities(output, truth, shown)), output)
+        counted = densities(output, truth, shown)
+        f1 = lesion_f1(counted)
+        if not self.training:
+            smooth = lesion_f1(counted, _SLOPE_FLOOR)
+            f1 = smooth + (f1 - smooth).detach()
+        return Estimate(f1, output)
 
 
 def cut(probability: Float[Tensor, "batch 1 d h w"]) -> Float[Tensor, "batch 1 d h w"]:
@@ -103,12 +111,17 @@ def densities(
     return torch.cat(maps, dim=1)
 
 
-def lesion_f1(densities: Float[Tensor, "batch 4 i j k"]) -> Float[Tensor, " batch"]:
-    """Combine lesion densities into L-F1 (Kamraoui et al. 2021, eq. 4); 1 where none is counted."""
+def lesion_f1(
+    densities: Float[Tensor, "batch 4 i j k"], floor: float = _FLOOR
+) -> Float[Tensor, " batch"]:
+    """Combine lesion densities into L-F1 (Kamraoui et al. 2021, eq. 4); 1 where none is counted.
+
+    `floor` is added to hits and to lesions on either side.
+    """
     counts = densities.sum(dim=(2, 3, 4))
     hit_truth, missed_truth, hit_predicted, false_predicted = counts.unbind(1)
-    ltpr = (hit_truth + _COUNT_FLOOR) / (hit_truth + missed_truth + _COUNT_FLOOR)
-    lppv = (hit_predicted + _COUNT_FLOOR) / (hit_predicted + false_predicted + _COUNT_FLOOR)
+    ltpr = (hit_truth + floor) / (hit_truth + missed_truth + floor)
+    lppv = (hit_predicted + floor) / (hit_predicted + false_predicted + floor)
     return 2 * ltpr * lppv / (ltpr + lppv)
 
 

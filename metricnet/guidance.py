@@ -1,11 +1,15 @@
 """The slope of F̂, kept to what the score can be changed by: whole lesions, and towards the truth.
 
-The score counts lesions, so one voxel hardly ever changes it, and a voxel-wise slope of a network
-that was fitted to it is mostly noise: an optimiser that follows it finds patterns that no network
-of the world was trained on. Here each patch is cut into pieces, one for each overlap of a truth
-lesion with a predicted one and for what each of the two has alone. All voxels of a piece share its
-mean slope, and slopes that lead away from the truth are 0: no voxel of the truth is lowered, and
-none outside is raised. What belongs to no lesion has none.
+The score counts lesions, so one voxel hardly ever changes it, and the voxel-wise slope of a network
+that was fitted to it is mostly noise: an optimiser that follows it ends at maps that no estimator
+has learnt from. Three things make a slope of it that holds:
+
+- It is taken where missed parts of the truth already show a little: on the way to a lesion, not at
+  its absence, where a network of rectified units has no slope to speak of.
+- Each patch is cut into pieces, one for each overlap of a truth lesion with a predicted one and for
+  what each of the two has alone. All voxels of a piece share its mean slope.
+- Slopes that lead away from the truth are 0: no voxel of the truth is lowered, and none outside is
+  raised. What belongs to no lesion has none.
 """
 
 from typing import Any, NamedTuple
@@ -18,6 +22,8 @@ from torch import Tensor
 from datagen.lesions import label_lesions
 from datagen.pieces import find_pieces
 from metricnet.estimator import THRESHOLD, LesionEstimator
+
+_GLIMPSE = 0.2  # what a missed part of the truth shows where its slope is taken
 
 
 class NumberedPieces(NamedTuple):
@@ -45,13 +51,28 @@ def cut_into_pieces(
     return NumberedPieces(*(torch.from_numpy(part).to(probability.device) for part in parts))
 
 
+def estimate_with_slope(
+    estimator: LesionEstimator,
+    probability: Float[Tensor, "batch 1 d h w"],
+    truth: Float[Tensor, "batch 1 d h w"],
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch 1 d h w"]]:
+    """Return F̂ of each sample, and its slope towards the truth, voxel by voxel."""
+    with torch.no_grad():
+        f1: Tensor = estimator(probability, truth)
+        near = torch.maximum(estimator.shown(probability), _GLIMPSE * truth)
+    with torch.enable_grad():
+        near = near.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(estimator.estimate(near, truth).f1.sum(), near)
+    return f1, slope
+
+
 def guide(
     slope: Float[Tensor, "batch 1 d h w"], pieces: NumberedPieces
 ) -> Float[Tensor, "batch 1 d h w"]:
     """Project a slope of F̂ onto the pieces, and limit it to the direction of the truth.
 
     Before the limit this is the orthogonal projection onto maps that are constant on each piece,
-    so the result still leads uphill on F̂.
+    so the result still leads uphill.
     """
     number = pieces.number.flatten()
     count = len(pieces.is_truth) + 1
@@ -70,12 +91,9 @@ class GuidedEstimate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, probability: Tensor, truth: Tensor, estimator: LesionEstimator) -> Tensor:
         """Estimate the scores, and work out their slope while the network is at hand."""
-        with torch.enable_grad():
-            own = probability.detach().requires_grad_()
-            f1: Tensor = estimator(own, truth)
-            (slope,) = torch.autograd.grad(f1.sum(), own)
+        f1, slope = estimate_with_slope(estimator, probability, truth)
         ctx.save_for_backward(guide(slope, cut_into_pieces(probability, truth)))
-        return f1.detach()
+        return f1
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:

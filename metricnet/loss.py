@@ -1,9 +1,12 @@
 """The learned loss: 1 − F̂, with F̂ frozen in every sense."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from datagen.lesions import Rule
+from metricnet.checkpoint import load_pretrained
 from metricnet.estimator import MULTIPLE, LesionEstimator
 from metricnet.guidance import GuidedEstimate
 
@@ -21,6 +24,15 @@ class LesionWiseLoss(nn.Module):
         super().__init__()
         self.estimator = estimator.eval().requires_grad_(False)
         self.guided = guided
+
+    @classmethod
+    def pretrained(cls, rule: Rule = "overlap", guided: bool = True) -> "LesionWiseLoss":
+        """Return the loss of the estimator that comes with the package: nothing is downloaded.
+
+        It was trained on patches of 64³ voxels of 1 mm, on scores under `rule`. Raises InputError
+        where the package holds none for that rule.
+        """
+        return cls(load_pretrained(rule).estimator, guided)
 
     def forward(
         self,
@@ -47,7 +59,7 @@ class LesionWiseLoss(nn.Module):
         """
         own, wanted = (self._as_patches(volume) for volume in (probability, truth.detach()))
         f1: Tensor
-        if self.guided and probability.requires_grad:
+        if self.guided and torch.is_grad_enabled() and probability.requires_grad:
             f1 = GuidedEstimate.apply(own, wanted, self.estimator)  # type: ignore[no-untyped-call]
         else:
             f1 = self.estimator(own, wanted)

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from datagen.store import PairFile
+from datagen.errors import InputError
+from datagen.store import Agreement, PairFile
 from metricnet import launch, runs
 from metricnet.agreement import Comparison, measure
-from metricnet.checkpoint import FILE_NAME, SavedEstimator, save_estimator
+from metricnet.checkpoint import FILE_NAME, SavedEstimator, load_estimator, save_estimator
 from metricnet.config import TrainSettings
 from metricnet.data import DrawSampler, PairDataset, PairSample
 from metricnet.estimator import LesionEstimator, lesion_f1
@@ -88,6 +89,21 @@ class EstimatorTask(lightning.LightningModule):
         }
 
 
+def _first(settings: TrainSettings, agreement: Agreement) -> LesionEstimator:
+    """Return a new estimator, or the one to begin with."""
+    if settings.init_from is None:
+        return LesionEstimator(settings.form, agreement.patch)
+    saved = load_estimator(settings.init_from)
+    if saved.estimator.form != settings.form:
+        raise InputError(
+            f"--init-from {settings.init_from} is of the form {saved.estimator.form}, but the "
+            f"training asks for {settings.form}; give --form {saved.estimator.form}"
+        )
+    mine = f"estimator {settings.init_from}"
+    saved.agreement.require(agreement, mine, f"pair file {settings.pairs}")
+    return saved.estimator.train()
+
+
 def density_error(
     output: Float[Tensor, "batch 4 i j k"], exact: Float[Tensor, "batch 4 i j k"]
 ) -> Float[Tensor, ""]:
@@ -113,14 +129,15 @@ def between_relatives(seen: Seen, family: Integer[Tensor, " batch"]) -> Seen:
     """
     second = torch.arange(1, len(family), 2, device=family.device)
     related = family[second] == family[second - 1]
-    share = torch.rand(len(second)).to(seen.shown)
-    share = torch.where(related & (torch.rand(len(second)).to(share) < _BETWEEN), share, 1.0)
-    share = share.view(-1, 1, 1, 1, 1)
+    drawn = torch.rand(len(second)).to(seen.shown)
+    is_mixed = related & (torch.rand(len(second)).to(drawn) < _BETWEEN)
+    of_two = torch.where(is_mixed, drawn, 1.0)
+    share = of_two.view(-1, 1, 1, 1, 1)
     shown, densities = seen.shown.clone(), seen.densities.clone()
     for maps, whole in ((shown, seen.shown), (densities, seen.densities)):
         maps[second] = share * whole[second] + (1 - share) * whole[second - 1]
     f1 = seen.f1.clone()
-    f1[second] = torch.where(share.flatten() < 1, lesion_f1(densities[second]), f1[second])
+    f1[second] = torch.where(of_two < 1, lesion_f1(densities[second]), f1[second])
     return Seen(shown, f1, densities)
 
 
@@ -151,9 +168,9 @@ def train(settings: TrainSettings) -> Comparison:
     draws = settings.steps_per_epoch * settings.batch
     training = PairDataset(settings.pairs, "train", settings.seed)
     held_out = PairDataset(settings.pairs, "validation")
-    last = runs.open_run(settings.out, _SECTION, settings, settings.resume)
     torch.manual_seed(settings.seed)
-    estimator = LesionEstimator(settings.form, agreement.patch)
+    estimator = _first(settings, agreement)
+    last = runs.open_run(settings.out, _SECTION, settings, settings.resume)
     steps = settings.epochs * settings.steps_per_epoch
     weights = Weights(settings.density_weight, settings.contrast_weight)
     task = EstimatorTask(estimator, settings.learning_rate, weights, steps)

@@ -18,8 +18,6 @@ from segnet.objective import LossPlan
 
 def require_possible(settings: TrainSettings) -> None:
     """Raise InputError for settings that exclude each other."""
-    if settings.classes > 2 and settings.alpha > 0:
-        raise InputError("--alpha above 0 needs --classes 2: the estimator knows one class alone")
     if settings.classes > 2 and settings.loss in ("blob", "lesion_f1"):
         raise InputError(f"--loss {settings.loss} needs --classes 2: it looks at one class alone")
     if settings.distance_cache and settings.distance_cache.is_file():

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from datagen.errors import InputError
 from datagen.lesions import score_lesions
 from metricnet import launch, runs
-from metricnet.checkpoint import load_estimator
+from metricnet.checkpoint import load_estimator, load_pretrained
 from metricnet.data import DrawSampler
 from metricnet.loss import LesionWiseLoss
 from segnet import preparation
@@ -132,7 +132,9 @@ class SegmentationTask(lightning.LightningModule):
     def _lesion_term(
         self, learned: LearnedTerm, probability: Tensor, truth: Tensor
     ) -> Float[Tensor, ""]:
-        value = learned(probability, truth, self.current_epoch)
+        # each class is scored by itself, as a sample of its own
+        maps = (foreground(volume).flatten(0, 1)[:, None] for volume in (probability, truth))
+        value = learned(*maps, self.current_epoch)
         self._log_mean("train/alpha", torch.tensor(value.alpha))
         self._log_mean("train/estimated_f1", value.estimated_f1.mean())
         self._log_mean("train/exact_f1", value.exact_f1.mean())
@@ -254,17 +256,19 @@ def _recorder(settings: TrainSettings, training: Sequence[LabelledScans]) -> Rec
 
 
 def _learned_term(settings: TrainSettings) -> LearnedTerm | None:
-    if settings.estimator is None:
-        if settings.alpha > 0:
-            raise InputError("--alpha above 0 needs --estimator; train one with 'metricnet train'")
+    if settings.estimator is None and not settings.alpha:
         return None
-    saved = load_estimator(settings.estimator)
-    for name in ("patch", "spacing_mm"):
+    saved = load_estimator(settings.estimator) if settings.estimator else load_pretrained()
+    origin = settings.estimator or "of the package"
+    # the structured form takes patches of any size
+    for name in (
+        ("spacing_mm",) if saved.estimator.form == "structured" else ("patch", "spacing_mm")
+    ):
         trained, wanted = getattr(saved.agreement, name), getattr(settings, name)
         if trained != wanted:
             raise InputError(
-                f"estimator {settings.estimator} was trained for {name} {trained}, but the "
-                f"training asks for {wanted}; give --{name.replace('_', '-')} {trained}"
+                f"estimator {origin} was trained for {name} {trained}, but the training asks for "
+                f"{wanted}; give --{name.replace('_', '-')} {trained}"
             )
     return LearnedTerm(
         LesionWiseLoss(saved.estimator, settings.guided_gradient),

@@ -16,7 +16,7 @@ TABLES = {
     "predicts by no table": ("", "predict = 3", ("'m'", "'predict'")),
     "has an unknown baseline": ("", 'baseline = "lucky"', ("'m'", "lucky")),
     "trains a baseline": ("", 'baseline = "empty"\nalpha = 0.1', ("'m'", "alpha")),
-    "has α without F̂": ("", "alpha = 0.2", ("'m'", "estimator")),
+    "has F̂ at another spacing": ("", "alpha = 0.2\nspacing_mm = 2.0", ("spacing_mm", "2.0")),
     "has no estimator there": ("", 'alpha = 0.2\nestimator = "gone"', ("'m'", "gone")),
     "has a network that does not fit": (
         "",

@@ -30,7 +30,7 @@ def estimator(metadata, **changed):
 ESTIMATORS = {
     "is text": lambda: b"no network",
     "is cut off": lambda: estimator(METADATA)[:20000],
-    "is of another schema": lambda: estimator(METADATA.replace('"schema": 1', '"schema": 9')),
+    "is of another schema": lambda: estimator(METADATA.replace('"schema": 2', '"schema": 9')),
     "says nothing": lambda: estimator(None),
     "is of an unknown form": lambda: estimator(METADATA.replace("structured", "round")),
     "has other weights": lambda: estimator(METADATA, a=torch.zeros(2)),

@@ -72,14 +72,16 @@ def test_a_flag_that_is_unknown_ends_in_one_sentence_too(refuses):
     refuses(f"{TRAIN} --depth 3", "--depth", "See --help.")
 
 
-def test_train_refuses_alpha_without_estimator(refuses):
-    refuses("segnet train --cohort cohort --alpha 0.2 --out new", "--alpha", "--estimator")
+def test_the_estimator_of_the_package_is_refused_at_another_spacing(refuses):
+    flags = "--alpha 0.2 --spacing-mm 2"
+    refuses(
+        f"segnet train --cohort cohort {flags} --out new", "of the package", "1.0", "--spacing-mm"
+    )
 
 
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        ("--classes 3 --alpha 0.2", "--alpha"),
         ("--classes 3 --loss blob", "--loss blob"),
         ("--classes 3 --loss lesion_f1", "--loss lesion_f1"),
         ("--network vnet --patch 16", "--patch"),

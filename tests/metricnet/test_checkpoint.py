@@ -1,11 +1,18 @@
 import pickle
+from importlib import resources
 
 import pytest
 import torch
 
 from datagen.errors import InputError
 from datagen.store import Agreement
-from metricnet.checkpoint import SavedEstimator, load_estimator, save_estimator
+from metricnet import LesionWiseLoss
+from metricnet.checkpoint import (
+    SavedEstimator,
+    load_estimator,
+    load_pretrained,
+    save_estimator,
+)
 from metricnet.estimator import LesionEstimator
 
 AGREEMENT = Agreement("overlap", 26, 0.0, 1.0, 32)
@@ -21,6 +28,39 @@ def test_a_saved_estimator_estimates_the_same(form, tmp_path):
     assert torch.equal(loaded.estimator(*maps), saved.estimator(*maps))
     assert loaded.agreement == AGREEMENT
     assert loaded.held_out == {"mse": 0.5}
+
+
+def test_the_package_brings_a_small_estimator_that_tells_found_from_missed():
+    saved = load_pretrained()
+    assert saved.agreement == Agreement("overlap", 26, 0.0, 1.0, 64)
+    assert saved.held_out["mse"] < 0.01
+    folder = resources.files("metricnet") / "pretrained"
+    assert (folder / "overlap.safetensors").stat().st_size < 4 * 2**20
+    truth = torch.zeros(1, 1, 64, 64, 64)
+    for place in (10, 30, 50):
+        truth[..., place : place + 4, 20:24, 30:33] = 1
+    one_missed, two_false = truth.clone(), truth.clone()
+    one_missed[..., 10:14, :, :] = 0
+    two_false[..., 40:43, 40:43, 10:13] = two_false[..., 5:8, 50:54, 50:53] = 1
+    estimates = [
+        saved.estimator(m, truth).item() for m in (truth, one_missed, two_false, 0 * truth)
+    ]
+    # exact: 1, 2 · ⅔ / (1 + ⅔), 2 · ⅗ / (1 + ⅗), 0
+    assert estimates == pytest.approx([1, 0.8, 0.75, 0], abs=0.1)
+
+
+def test_the_pretrained_loss_is_that_estimator():
+    maps = torch.rand(2, 1, 1, 32, 32, 32).unbind(0)
+    loss, estimator = LesionWiseLoss.pretrained(), load_pretrained().estimator
+    truth = (maps[1] > 0.999).float()
+    assert loss(maps[0], truth).item() == pytest.approx(1 - estimator(maps[0], truth).item())
+    assert loss.guided
+    assert not LesionWiseLoss.pretrained(guided=False).guided
+
+
+def test_a_rule_without_an_estimator_names_those_there_are():
+    with pytest.raises(InputError, match=r"no estimator for rule 'geo' .*there is: .*overlap"):
+        load_pretrained("geo")
 
 
 def test_a_pickle_is_refused_unread(tmp_path):

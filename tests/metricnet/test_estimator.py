@@ -89,6 +89,19 @@ def test_a_missed_lesion_is_drawn_towards_being_hit():
     assert (output.grad[:, 1] > 0).all()
 
 
+def test_a_frozen_estimate_has_a_slope_where_one_false_lesion_is_all_there_is():
+    false = densities_of(0, 0, 0, 1).requires_grad_()
+    exact_formula = torch.autograd.grad(lesion_f1(false).sum(), false)[0][0, 3].min()
+    smoothed = torch.autograd.grad(lesion_f1(false, 0.5).sum(), false)[0][0, 3].min()
+    assert exact_formula > -0.03
+    assert smoothed == pytest.approx(-0.25)
+    torch.manual_seed(0)
+    estimator = LesionEstimator("structured", 16)
+    maps = torch.rand(2, 1, 1, 16, 16, 16).unbind(0)
+    frozen, learning = estimator.eval()(*maps), estimator.train()(*maps)
+    assert frozen.item() == pytest.approx(learning.item())
+
+
 def test_structured_form_learns_one_batch_by_heart():
     torch.manual_seed(0)
     truth = torch.zeros(4, 1, 16, 16, 16)

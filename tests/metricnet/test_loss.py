@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metricnet import LesionEstimator, LesionWiseLoss
-from metricnet.guidance import cut_into_pieces, guide
+from metricnet.guidance import cut_into_pieces, estimate_with_slope, guide
 
 
 @pytest.fixture
@@ -80,15 +80,29 @@ def test_an_empty_truth_scores_one_where_nothing_is_predicted_and_nearly_zero_el
     assert loss(maps[0], empty).item() > 0.9
 
 
-def test_the_guided_gradient_is_the_networks_own_over_pieces(loss, maps):
-    probability, truth = maps
-    slopes = []
-    for guided in (True, False):
-        loss.guided = guided
-        own = probability.clone().requires_grad_()
-        (-3 * loss(own, truth)).backward()
-        slopes.append(own.grad)
-    pieces = cut_into_pieces(probability, truth)
-    # of 2 samples, a loss of 1 − F̂, three times the other way round
-    assert torch.allclose(slopes[0], guide(slopes[1] * 2 / 3, pieces) * 3 / 2, atol=1e-7)
-    assert not torch.allclose(slopes[0], slopes[1])
+def test_the_guided_gradient_is_the_guided_slope(loss, maps):
+    probability, truth = maps[0].clone().requires_grad_(), maps[1]
+    (-3 * loss(probability, truth)).backward()
+    estimated, slope = estimate_with_slope(loss.estimator, *maps)
+    assert torch.equal(estimated, loss.estimated_f1(*maps))
+    # three times the mean over 2 samples
+    expected = 1.5 * guide(slope, cut_into_pieces(*maps))
+    assert torch.allclose(probability.grad, expected, atol=1e-7)
+
+
+def test_the_free_gradient_is_the_networks_own(loss, maps):
+    probability, truth = maps[0].clone().requires_grad_(), maps[1]
+    free = LesionWiseLoss(loss.estimator, guided=False)
+    free(probability, truth).backward()
+    again = maps[0].clone().requires_grad_()
+    (-loss.estimator(again, truth).mean()).backward()
+    assert torch.allclose(probability.grad, again.grad, atol=1e-7)
+
+
+def test_a_missed_lesion_shows_a_little_where_its_slope_is_taken(loss, maps):
+    nothing, truth = torch.zeros_like(maps[0]), maps[1]
+    estimated, slope = estimate_with_slope(loss.estimator, nothing, truth)
+    near = (0.2 * truth).requires_grad_()
+    loss.estimator.estimate(near, truth).f1.sum().backward()
+    assert torch.allclose(slope, near.grad, atol=1e-7)
+    assert torch.equal(estimated, loss.estimator(nothing, truth))

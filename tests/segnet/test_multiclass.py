@@ -131,3 +131,14 @@ def test_a_label_beyond_the_classes_is_refused(knees):
     with pytest.raises(InputError, match="lie on different grids"):
         read_labelled_cases([case], 1.0, 4)
     path.unlink()
+
+
+def test_the_learned_term_scores_each_class_by_itself(knees, tmp_path, run):
+    options = ["--classes", "3", "--alpha", "1", "--alpha-warmup-epochs", "0", "--epochs", "1"]
+    options += ["--network", "full_resolution", "--channels", "4", "--patch", "32", "--batch", "2"]
+    options += ["--alpha-ramp-epochs", "0", "--steps-per-epoch", "2", "--precision", "32"]
+    run("segnet", "train", "--cohort", knees, "--out", tmp_path / "run", *options)
+    (row,) = read_history(tmp_path / "run")
+    assert row["train/alpha"] == 1
+    assert 0 <= row["train/estimated_f1"] <= 1
+    assert 0 <= row["train/gap"] <= 1
