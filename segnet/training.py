@@ -18,11 +18,12 @@ from metricnet.data import DrawSampler
 from metricnet.loss import LesionWiseLoss
 from segnet import preparation
 from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
-from segnet.data import LabelledScans, PatchDataset, PatchSample
+from segnet.data import LabelledScans, MixedDataset, PatchSample
 from segnet.evaluation import dice_coefficient
 from segnet.inference import find_lesions, label_volume, predict_probabilities
 from segnet.losses import dice_loss
 from segnet.objective import LossInputs, LossPlan, LossTerms, as_inputs, foreground, total_loss
+from segnet.transfer import start_from
 from segnet.unet import build_unet
 
 SECTION = "segnet.train"
@@ -194,19 +195,19 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     learned = _learned_term(settings)
     torch.manual_seed(settings.seed)
     network = build_unet(settings.network, settings.channels, settings.classes)
+    if settings.init_from:
+        start_from(network, settings.init_from, settings)
     training, validation = preparation.read_splits(settings)
-    dataset = PatchDataset(
-        [case.scans for case in training],
-        settings.patch,
-        settings.lesion_share,
-        settings.seed,
-        [case.labels for case in training],
-    )
-    plan = preparation.choose_losses(settings, training)
+    synthetic = preparation.read_synthetic(settings)
+    plan = preparation.choose_losses(settings, [*training, *synthetic])
+    real = preparation.patch_dataset(settings, training)
+    made = preparation.patch_dataset(settings, synthetic) if synthetic else None
     last = runs.open_run(settings.out, SECTION, settings, settings.resume)
     if plan.map_kinds():
         folder = settings.distance_cache or settings.out / "distance_maps"
-        dataset.add_maps(preparation.read_maps(training, plan, settings.classes, folder))
+        for dataset, cases in ((real, training), (made, synthetic)):
+            if dataset is not None:
+                dataset.add_maps(preparation.read_maps(cases, plan, settings.classes, folder))
     optimisation = Optimisation(
         settings.learning_rate,
         settings.weight_decay,
@@ -229,7 +230,13 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     runs.fit(
         trainer,
         task,
-        DataLoader(dataset, settings.batch, sampler=draws),
+        DataLoader(
+            MixedDataset(real, made, settings.real_share),
+            settings.batch,
+            sampler=draws,
+            num_workers=settings.loader_workers,
+            persistent_workers=settings.loader_workers > 0,
+        ),
         # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
         CaseLoader([case for case in validation if case.labels.any()] or validation),
         last,

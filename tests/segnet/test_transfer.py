@@ -1,0 +1,102 @@
+import csv
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from datagen.errors import InputError
+from metricnet import runs
+from segnet.config import TrainSettings
+from segnet.preparation import read_splits, read_synthetic
+from segnet.transfer import start_from
+from segnet.unet import build_unet
+
+SHORT = ["--alpha", "0", "--epochs", "1", "--steps-per-epoch", "2", "--batch", "2", "--patch", "32"]
+SHORT += ["--channels", "8"]
+
+
+def test_a_network_starts_with_the_weights_of_another_run(tiny_run, tiny_cohort):
+    torch.manual_seed(9)
+    network = build_unet("strided", 8)
+    start_from(network, tiny_run, TrainSettings(cohort=tiny_cohort, channels=8))
+    trained = runs.best_weights(tiny_run)
+    for name, weight in network.state_dict().items():
+        assert torch.equal(weight, trained[f"network.{name}"])
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"channels": 16}, "--channels 8"),
+        ({"channels": 8, "network": "dynunet"}, "--network strid"),
+    ],
+)
+def test_a_run_of_another_network_is_refused(tiny_run, tiny_cohort, other, named):
+    settings = TrainSettings(cohort=tiny_cohort, **other)
+    with pytest.raises(InputError, match=named):
+        start_from(build_unet(settings.network, settings.channels), tiny_run, settings)
+
+
+def test_training_goes_on_from_a_pretrained_network(tiny_run, tiny_cohort, run, tmp_path):
+    out = tmp_path / "run"
+    options = [*SHORT, "--learning-rate", "1e-12"]
+    run("segnet", "train", "--cohort", tiny_cohort, "--init-from", tiny_run, "--out", out, *options)
+    first, second = runs.best_weights(tiny_run), runs.best_weights(out)
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
+
+
+def test_the_cache_of_scans_and_its_workers_change_no_result(tiny_cohort, run, tmp_path):
+    rows = []
+    for name in ("memory", "cache"):
+        options = [*SHORT, "--augmentation", "full"]
+        if name == "cache":
+            options += ["--scan-cache", tmp_path / "scans", "--loader-workers", "1"]
+        run("segnet", "train", "--cohort", tiny_cohort, "--out", tmp_path / name, *options)
+        with (tmp_path / name / "history.csv").open() as stream:
+            rows.append(next(csv.DictReader(stream)))
+    assert rows[0] == rows[1]
+    assert len(list((tmp_path / "scans").glob("*.json"))) == 4
+
+
+@pytest.fixture
+def reversible(tiny_cohort, tmp_path):
+    """The tiny cohort, in which case 0 also tells what vanished."""
+    cohort = tmp_path / "reversible"
+    shutil.copytree(tiny_cohort, cohort)
+    shutil.copy(cohort / "case1/ground_truth.nii.gz", cohort / "case0/vanished_lesions.nii.gz")
+    rows = [
+        f"{n},{n}/flair_time01_on_middle_space.nii.gz,{n}/flair_time02_on_middle_space.nii.gz,"
+        f"{n}/ground_truth.nii.gz,{n}/brain_mask.nii.gz,{split}\n"
+        for n, split in (("case0", "train"), ("case1", "train"), ("case2", "validation"))
+    ]
+    header = "case,time1,time2,truth,brain_mask,split\n"
+    (cohort / "cohort.csv").write_text(header + "".join(rows))
+    return cohort
+
+
+def test_in_both_orders_what_vanished_is_new(reversible):
+    alone, _ = read_splits(TrainSettings(cohort=reversible))
+    both, validation = read_splits(TrainSettings(cohort=reversible, reverse_visits=True))
+    assert (len(alone), len(both), len(validation)) == (2, 3, 1)
+    forward, backward = both[0].scans, both[-1].scans
+    assert np.array_equal(forward.time1[:20, :20, :20], backward.time2[:20, :20, :20])
+    assert backward.truth.sum() == both[1].scans.truth.sum()
+
+
+def test_synthetic_cases_of_held_out_patients_are_left_out(reversible):
+    settings = TrainSettings(cohort=reversible, synthetic=reversible)
+    assert len(read_synthetic(settings)) == 2
+    listed = reversible / "cohort.csv"
+    only_held_out = [line for line in listed.read_text().splitlines() if "train" not in line]
+    (reversible / "held.csv").write_text("\n".join(only_held_out).replace("validation", "train"))
+    with pytest.raises(InputError, match="no case is there to train on"):
+        read_synthetic(settings.model_copy(update={"synthetic": reversible / "held.csv"}))
+
+
+def test_training_mixes_synthetic_cases_in(reversible, run, tmp_path):
+    options = [*SHORT, "--synthetic", reversible, "--real-share", "0.5", "--loss", "boundary"]
+    out = tmp_path / "mixed"
+    run("segnet", "train", "--cohort", reversible, "--out", out, *options)
+    assert runs.read_config(out, "segnet.train", TrainSettings).real_share == 0.5
+    assert list((out / "distance_maps").glob("*.npy"))
