@@ -25,17 +25,25 @@ _SIZES_MM3 = (0.0, 3.0, 10.0, 30.0, 100.0)
 @click.command()
 @click.option("--truth", type=click.Path(path_type=Path), required=True, help="Mask of a brain.")
 @click.option("--prediction", type=click.Path(path_type=Path), required=True, help="Another.")
+@click.option("--probability", type=click.Path(path_type=Path), help="Map; else the prediction.")
 @click.option("--peers", help="Python that has panoptica or MetricsReloaded, for a comparison.")
 @click.option("--cases", type=int, default=200, help="Cases of the run in parallel; 0 for none.")
 @click.option("--repeats", type=int, default=5)
-def main(truth: Path, prediction: Path, peers: str | None, cases: int, repeats: int) -> None:
+def main(
+    truth: Path,
+    prediction: Path,
+    probability: Path | None,
+    peers: str | None,
+    cases: int,
+    repeats: int,
+) -> None:
     """Time one pair on one core, then the same beside the peers, then many cases on two cores."""
     print(describe())
     case = Case("case", "case", truth, truth, truth=truth)
     found = Found(prediction, None)
     job, choices = Job(case, "method", prediction, None), Choices(_RULES, volume_hd95=True)
     swept = choices._replace(min_sizes_mm3=_SIZES_MM3)
-    with_map = Job(case, "method", prediction, prediction)
+    with_map = Job(case, "method", prediction, probability or prediction)
     pair = read_pair(case, found, 1.0)
 
     def measure() -> None:

@@ -43,11 +43,11 @@ def main(truth_path: str, prediction_path: str, repeats: int) -> None:
 
 
 def _ours(truth: Any, prediction: Any, spacing_mm: Any, with_lesions: bool) -> str:
-    from datagen.lesions import match_lesions, score_lesions
+    from datagen.lesions import foreground_box, match_lesions, score_lesions
     from datagen.volumes import Grid
     from segnet.evaluation.lesion_rows import list_lesions
     from segnet.evaluation.surfaces import score_surfaces
-    from segnet.evaluation.voxelwise import foreground_box, score_voxels
+    from segnet.evaluation.voxelwise import score_voxels
 
     box = foreground_box(truth | prediction)
     pair = np.ascontiguousarray(truth[box]), np.ascontiguousarray(prediction[box])

@@ -26,6 +26,7 @@ SECTIONS = (
     "segnet.train",
     "segnet.predict",
     "segnet.evaluate",
+    "segnet.compare",
     "segnet.evolution",
 )
 
@@ -107,6 +108,9 @@ def format_recipe(section: str, settings: Settings) -> str:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        pairs = (f"{_toml(key)} = {_toml(held)}" for key, held in value.items())
+        return "{" + ", ".join(pairs) + "}"
     # what settings hold is written alike in JSON and in TOML, but for DEL in a string
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 

@@ -79,8 +79,7 @@ class _Part:
             family = self._start + len(self._pairs)
             self._pairs.append(self._pair(base, style, family))
             if self._edited < self._recipe.contrast_share * len(self._pairs):
-                for _ in range(_EDITS_TRIED):
-                    self._add_edited(base, style, family)
+                self._add_family(base, style, family)
         return self._pairs
 
     def _draw_due(self) -> tuple[str, Candidate]:
@@ -150,18 +149,21 @@ class _Part:
         parameters = {**found.parameters, "erased": float(len(lesions))}
         return self._matched(found.truth, stored, origin, parameters)
 
-    def _add_edited(self, base: Candidate, style: str, family: int) -> None:
-        """Keep the pair with one edit where it is due as well."""
-        edit = EDITS[int(self._rng.integers(len(EDITS)))]
-        bank = self._supply.bank
-        stored = edit_map(base.stored, base.matching, edit, bank, base.split, self._rng)
-        if stored is None:
-            return
-        origin = base.case, base.patient, base.split
-        edited = self._matched(base.truth, stored, origin, base.parameters)
-        if edited and self._quota.take(style, score_cell(edited.f1)):
-            self._pairs.append(self._pair(edited, style, family, edit))
-            self._edited += 1
+    def _add_family(self, base: Candidate, style: str, family: int) -> None:
+        """Edit a pair in several ways, each by itself; keep what is new, and due as well."""
+        maps = [base.stored]
+        for _ in range(_EDITS_TRIED):
+            edit = EDITS[int(self._rng.integers(len(EDITS)))]
+            bank = self._supply.bank
+            stored = edit_map(base.stored, base.matching, edit, bank, base.split, self._rng)
+            if stored is None or any(np.array_equal(stored, other) for other in maps):
+                continue
+            origin = base.case, base.patient, base.split
+            edited = self._matched(base.truth, stored, origin, base.parameters)
+            if edited and self._quota.take(style, score_cell(edited.f1)):
+                self._pairs.append(self._pair(edited, style, family, edit))
+                self._edited += 1
+                maps.append(stored)
 
     def _matched(
         self,

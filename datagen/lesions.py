@@ -1,6 +1,6 @@
 """What a lesion is, how two masks match, and the lesion-wise scores: their one home."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import cc3d
@@ -38,6 +38,45 @@ class LesionScore(NamedTuple):
     predicted_volume_mm3: float | None = None
 
 
+class Lesions(NamedTuple):
+    """Lesions of one mask: labels count from 1, 0 is background.
+
+    `voxels` are the flat indices of all that belongs to a lesion, `sizes` counts them by label (0
+    for the background). `is_empty` speaks of the mask as given, components that are no lesions
+    included.
+    """
+
+    labels: Integer[np.ndarray, "x y z"]
+    voxels: Integer[np.ndarray, " voxels"]
+    sizes: Integer[np.ndarray, " labels"]
+    is_empty: bool
+
+    def above(self, volume_mm3: float, voxel_volume_mm3: float) -> "Lesions":
+        """Return the lesions of more than a volume, numbered anew in the same order."""
+        # 3 mm³ exactly is dropped, also where voxel volumes carry rounding errors
+        keep = self.sizes > volume_mm3 / voxel_volume_mm3 * (1 + 1e-6)
+        if keep[1:].all():
+            return self
+        number = np.where(keep, np.cumsum(keep), 0).astype(self.labels.dtype)
+        owner = number[self.labels.ravel()[self.voxels]]
+        labels = np.zeros_like(self.labels)
+        labels.ravel()[self.voxels] = owner
+        sizes = np.concatenate([[0], self.sizes[keep]])
+        return Lesions(labels, self.voxels[owner > 0], sizes, self.is_empty)
+
+
+class Overlaps(NamedTuple):
+    """Pairs of lesions of two masks that share voxels, by their labels, and how many voxels."""
+
+    lesion: Integer[np.ndarray, " pairs"]
+    other: Integer[np.ndarray, " pairs"]
+    voxels: Integer[np.ndarray, " pairs"]
+
+    def swapped(self) -> "Overlaps":
+        """Return the pairs as the other mask sees them."""
+        return Overlaps(self.other, self.lesion, self.voxels)
+
+
 class Matching(NamedTuple):
     """Lesions of two masks and which of them are hit by the other mask.
 
@@ -70,7 +109,7 @@ def label_lesions(
     >>> label_lesions(np.eye(3, dtype=bool)[None])[1]  # touching by a corner is one lesion
     1
     """
-    box = _lesion_box(mask) if mask.size > _LARGE else (slice(None),) * 3
+    box = foreground_box(mask) if mask.size > _LARGE else (slice(None),) * 3
     # as bytes: on boolean masks in thin boxes cc3d 4.1.1 fails with "maximum length exception"
     voxels = np.ascontiguousarray(mask[box], dtype=np.uint8)
     labels, count = cc3d.connected_components(voxels, connectivity=neighbours, return_N=True)
@@ -79,6 +118,18 @@ def label_lesions(
     whole = np.zeros(mask.shape, labels.dtype)
     whole[box] = labels
     return whole, int(count)
+
+
+def foreground_box(mask: Bool[np.ndarray, "x y z"]) -> tuple[slice, slice, slice]:
+    """Smallest box that holds every voxel of the mask; its first voxel where it is empty."""
+    low, high = [0, 0, 0], list(mask.shape)
+    for axis in range(3):  # each cut leaves less to look at for the next
+        inside = mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+        others = tuple(other for other in range(3) if other != axis)
+        filled = np.flatnonzero(inside.any(axis=others))
+        low[axis] = int(filled[0]) if filled.size else 0
+        high[axis] = int(filled[-1]) + 1 if filled.size else 1
+    return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
 
 
 def score_lesions(
@@ -145,6 +196,30 @@ def score_matching(
     return LesionScore(ltpr, lppv, f1, *counts)
 
 
+def find_lesions(
+    mask: Bool[np.ndarray, "x y z"],
+    rule: Rule = "overlap",
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> Lesions:
+    """Find what counts as a lesion of a mask under the rule; the same for "overlap" and "geo"."""
+    labels, count = label_lesions(mask, connectivity(rule))
+    voxels = np.flatnonzero(mask)
+    sizes = np.bincount(labels.ravel()[voxels], minlength=count + 1)
+    found = Lesions(labels, voxels, sizes, count == 0)
+    return found.above(min_volume_mm3(rule), float(np.prod(spacing_mm)))
+
+
+def find_under_rules(
+    mask: Bool[np.ndarray, "x y z"],
+    rules: Iterable[Rule],
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> dict[Rule, Lesions]:
+    """Find the lesions of a mask under each rule; "overlap" and "geo" share one labelling."""
+    alike: dict[Rule, Rule] = {rule: "overlap" if rule == "geo" else rule for rule in rules}
+    found = {kind: find_lesions(mask, kind, spacing_mm) for kind in set(alike.values())}
+    return {rule: found[kind] for rule, kind in alike.items()}
+
+
 def match_lesions(
     truth: Bool[np.ndarray, "x y z"],
     prediction: Bool[np.ndarray, "x y z"],
@@ -157,15 +232,28 @@ def match_lesions(
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape")
-    smallest = min_volume_mm3(rule) / float(np.prod(spacing_mm))
-    truths, predictions = (
-        _lesions_above(mask, connectivity(rule), smallest) for mask in (truth, prediction)
-    )
-    # every step from here on looks at voxels of lesions alone, never at the volume
-    both = np.flatnonzero(truth & prediction)
-    shared = truths.labels.ravel()[both], predictions.labels.ravel()[both]
+    truths, predictions = (find_lesions(mask, rule, spacing_mm) for mask in (truth, prediction))
+    return match_found(truths, predictions, rule)
+
+
+def count_overlaps(
+    lesions: Integer[np.ndarray, " voxels"],
+    others: Integer[np.ndarray, " voxels"],
+    other_labels: int,
+) -> Overlaps:
+    """Count the voxels of each pair of labels; entries of both belong to the same voxel."""
+    joint = lesions.astype(np.int64) * other_labels + others
+    pairs, voxels = np.unique(joint, return_counts=True)
+    return Overlaps(pairs // other_labels, pairs % other_labels, voxels)
+
+
+def match_found(truths: Lesions, predictions: Lesions, rule: Rule) -> Matching:
+    """Decide for every lesion of two masks on one grid, found under the rule, whether it is hit."""
+    # every step looks at voxels of lesions alone, never at the volume
+    lesion, other = truths.labels.ravel()[truths.voxels], predictions.labels.ravel()[truths.voxels]
+    shared = lesion[other > 0], other[other > 0]
     if rule == "msseg2":
-        overlaps = _overlaps(*shared, predictions.sizes.size)
+        overlaps = count_overlaps(*shared, predictions.sizes.size)
         hits = (
             _detected(overlaps, truths, predictions),
             _detected(overlaps.swapped(), predictions, truths),
@@ -175,73 +263,14 @@ def match_lesions(
     return Matching(truths.labels, predictions.labels, *hits, truths.is_empty, predictions.is_empty)
 
 
-def _lesion_box(mask: Bool[np.ndarray, "x y z"]) -> tuple[slice, slice, slice]:
-    """Box that holds all voxels of a mask, at least one voxel of it."""
-    low, high = [0, 0, 0], list(mask.shape)
-    for axis in range(3):  # each cut leaves less to look at for the next
-        inside = mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(inside.any(axis=others))
-        low[axis] = int(filled[0]) if filled.size else 0
-        high[axis] = int(filled[-1]) + 1 if filled.size else 1
-    return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
-
-
-class _Lesions(NamedTuple):
-    """Labels of one mask; `sizes[0]` stands for the background and is 0."""
-
-    labels: Integer[np.ndarray, "x y z"]
-    sizes: Integer[np.ndarray, " labels"]
-    is_empty: bool  # the mask, before small components were dropped
-
-
-class _Overlaps(NamedTuple):
-    """Pairs of a truth lesion and a predicted lesion that share voxels, and how many."""
-
-    lesion: Integer[np.ndarray, " pairs"]
-    other: Integer[np.ndarray, " pairs"]
-    voxels: Integer[np.ndarray, " pairs"]
-
-    def swapped(self) -> "_Overlaps":
-        return _Overlaps(self.other, self.lesion, self.voxels)
-
-
-def _lesions_above(
-    mask: Bool[np.ndarray, "x y z"], neighbours: Literal[6, 26], smallest: float
-) -> _Lesions:
-    """Label the components of more than `smallest` voxels."""
-    labels, count = label_lesions(mask, neighbours)
-    if not smallest:
-        return _Lesions(labels, np.zeros(count + 1, np.int64), count == 0)
-    flat, voxels = labels.ravel(), np.flatnonzero(mask)
-    sizes = np.bincount(flat[voxels], minlength=count + 1)
-    # 3 mm³ exactly is dropped, also where voxel volumes carry rounding errors
-    keep = sizes > smallest * (1 + 1e-6)
-    renumbered = np.where(keep, np.cumsum(keep), 0).astype(labels.dtype)
-    flat[voxels] = renumbered[flat[voxels]]
-    return _Lesions(labels, np.concatenate([[0], sizes[keep]]), count == 0)
-
-
 def _flags(hit_labels: Integer[np.ndarray, " voxels"], labels: int) -> Bool[np.ndarray, " lesions"]:
     flags = np.zeros(labels, bool)
     flags[hit_labels] = True
     return flags[1:]
 
 
-def _overlaps(
-    lesions: Integer[np.ndarray, " voxels"],
-    others: Integer[np.ndarray, " voxels"],
-    other_labels: int,
-) -> _Overlaps:
-    """Count the voxels of each pair of labels; the background is no lesion."""
-    inside = (lesions > 0) & (others > 0)
-    joint = lesions[inside].astype(np.int64) * other_labels + others[inside]
-    pairs, voxels = np.unique(joint, return_counts=True)
-    return _Overlaps(pairs // other_labels, pairs % other_labels, voxels)
-
-
 def _detected(
-    overlaps: _Overlaps, lesions: _Lesions, others: _Lesions
+    overlaps: Overlaps, lesions: Lesions, others: Lesions
 ) -> Bool[np.ndarray, " lesions"]:
     """Official detection: which of the lesions the other mask's components detect."""
     count, other_count = lesions.sizes.size, others.sizes.size

@@ -42,10 +42,10 @@ class RecordingFile:
         try:
             self._file = h5py.File(path)
         except OSError as error:
-            raise InputError(f"{path} is not an HDF5 file, or is cut off; delete it") from error
+            raise InputError(f"{path} is not an HDF5 file, or is cut off; record anew") from error
         attributes = self._file.attrs
         if attributes.get("recordings") != _SCHEMA:
-            raise InputError(f"{path} holds no recordings of schema {_SCHEMA}; delete it")
+            raise InputError(f"{path} holds no recordings of schema {_SCHEMA}; name another folder")
         for name, wanted in (("patch", patch), ("spacing_mm", spacing_mm)):
             if attributes[name] != wanted:
                 raise InputError(
@@ -85,7 +85,7 @@ def write_recordings(path: Path, recordings: Sequence[Recording], spacing_mm: fl
 
 
 def list_predictions(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Find recordings (*.h5) and probability maps (NIfTI) below folders, sorted.
+    """Find recordings (step*.h5) and probability maps (NIfTI) below folders, sorted.
 
     Maps are the files named *probability.nii.gz or *probseg.nii.gz, packed or not. Raises
     InputError where a folder holds neither.
@@ -93,12 +93,12 @@ def list_predictions(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     recorded, maps = [], []
     for folder in folders:
         found = sorted(path for path in folder.rglob("*") if path.is_file())
-        here = [path for path in found if path.suffix == ".h5"]
+        here = [path for path in found if path.match("step*.h5")]
         charts = [path for path in found if _is_probability(path)]
         if not here and not charts:
             raise InputError(
                 f"{folder} holds no predictions: neither recordings of 'segnet train "
-                "--record-predictions' (*.h5) nor *probability.nii.gz maps"
+                "--record-predictions' (step*.h5) nor *probability.nii.gz maps"
             )
         recorded += here
         maps += charts

@@ -48,6 +48,8 @@ def from_settings(model: type[AnySettings], section: str) -> Callable[[Command],
 
         wrapped: Command = run
         for name, field in reversed(model.model_fields.items()):
+            if get_origin(field.annotation) is dict:
+                continue  # a table has no flag: it stands in the TOML file alone
             wrapped = _option(name, field)(wrapped)
         recipes = ", ".join(recipe_names())
         text = f"TOML file, or a recipe that comes with the package ({recipes}); flags win over it."

@@ -1,11 +1,12 @@
 """How well estimated scores agree with exact ones on held-out patients."""
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from matplotlib.figure import Figure
 from numpy.polynomial import Polynomial
 from scipy import stats
@@ -20,19 +21,24 @@ from metricnet.data import PairDataset
 from metricnet.estimator import LesionEstimator
 
 _BINS = 10
+_ERRORS = ("pairs", "mse", "mae", "mean_estimate", "bias")
 
 
 class Comparison(NamedTuple):
     """Exact and estimated scores of the held-out pairs, beside two baselines.
 
     `constant` is the mean score of the training pairs, `soft_dice` a cubic regression of the score
-    on the soft Dice coefficient, fitted on the training pairs.
+    on the soft Dice coefficient, fitted on the training pairs. `style` and `family` are the pair
+    file's columns, `step` the training step of a recorded prediction, -1 where there was none.
     """
 
     exact: Float[np.ndarray, " pairs"]
     estimated: Float[np.ndarray, " pairs"]
     constant: Float[np.ndarray, " pairs"]
     soft_dice: Float[np.ndarray, " pairs"]
+    style: np.ndarray
+    family: Integer[np.ndarray, " pairs"]
+    step: Integer[np.ndarray, " pairs"]
 
     def summary(self) -> dict[str, float]:
         """Errors and correlations; correlations are 0 where one side does not vary."""
@@ -45,7 +51,35 @@ class Comparison(NamedTuple):
             "spearman": _correlation(stats.spearmanr, self.exact, self.estimated),
             "mse_constant_mean": float(np.mean((self.constant - self.exact) ** 2)),
             "mse_soft_dice_regression": float(np.mean((self.soft_dice - self.exact) ** 2)),
+            **self._edits(),
         }
+
+    def _edits(self) -> dict[str, float]:
+        """Count one-edit changes of the exact score, and those whose sign the estimate has."""
+        first = {family: index for index, family in reversed(list(enumerate(self.family)))}
+        base = np.array([first[family] for family in self.family])
+        exact, estimated = self.exact - self.exact[base], self.estimated - self.estimated[base]
+        changed = exact != 0
+        right = np.sign(exact[changed]) == np.sign(estimated[changed])
+        share = float(right.mean()) if right.size else 0.0
+        return {"edits": float(right.size), "right_edits": share}
+
+    def by_group(self) -> list[dict[str, Any]]:
+        """One row per style, and one per tenth of the trajectory of recorded predictions."""
+        groups = {str(style): self.style == style for style in np.unique(self.style)}
+        recorded = self.step >= 0
+        tenths = self.step * _BINS // (self.step.max(initial=0) + 1)
+        for tenth in np.unique(tenths[recorded]):
+            groups[f"recorded, tenth {tenth + 1}"] = recorded & (tenths == tenth)
+        return [{"group": name, **self._errors(chosen)} for name, chosen in groups.items()]
+
+    def _errors(self, chosen: np.ndarray) -> dict[str, Any]:
+        row: dict[str, Any] = {"pairs": int(chosen.sum())}
+        if chosen.any():
+            error = self.estimated[chosen] - self.exact[chosen]
+            row |= {"mse": np.mean(error**2), "mae": np.mean(np.abs(error))}
+            row |= {"mean_estimate": self.estimated[chosen].mean(), "bias": error.mean()}
+        return row
 
     def by_bin(self) -> list[dict[str, Any]]:
         """One row per tenth of the exact score."""
@@ -54,18 +88,16 @@ class Comparison(NamedTuple):
         rows = []
         for index in range(_BINS):
             chosen = of_pair == index
-            row: dict[str, Any] = {"from": round(edges[index], 1), "to": round(edges[index + 1], 1)}
-            row["pairs"] = int(chosen.sum())
-            if chosen.any():
-                error = self.estimated[chosen] - self.exact[chosen]
-                row |= {"mse": np.mean(error**2), "mae": np.mean(np.abs(error))}
-                row |= {"mean_estimate": self.estimated[chosen].mean(), "bias": error.mean()}
-            rows.append(row)
+            limits = {"from": round(edges[index], 1), "to": round(edges[index + 1], 1)}
+            rows.append(limits | self._errors(chosen))
         return rows
 
 
 def evaluate(estimator: Path, pairs: Path, out: Path, split: str = "validation") -> Comparison:
-    """Measure an estimator and write `agreement.json`, `by_bin.csv` and `scatter.png`.
+    """Measure an estimator; write `agreement.json`, two tables and `scatter.png` into a folder.
+
+    The tables are `by_bin.csv`, by tenth of the exact score, and `by_group.csv`, by style and by
+    tenth of the training that recorded predictions.
 
     Raises InputError where the estimator's definitions are not those of the pair file.
     """
@@ -76,8 +108,8 @@ def evaluate(estimator: Path, pairs: Path, out: Path, split: str = "validation")
     make_folder(out)
     with whole_file(out / "agreement.json") as partial:
         partial.write_text(format_summary(compared.summary()), encoding="utf-8")
-    columns = ("from", "to", "pairs", "mse", "mae", "mean_estimate", "bias")
-    write_table(out / "by_bin.csv", compared.by_bin(), columns)
+    write_table(out / "by_bin.csv", compared.by_bin(), ("from", "to", *_ERRORS))
+    write_table(out / "by_group.csv", compared.by_group(), ("group", *_ERRORS))
     save_figure(draw_scatter(compared), out / "scatter.png")
     return compared
 
@@ -92,8 +124,10 @@ def measure(estimator: LesionEstimator, pairs: Path, split: str = "validation") 
             exact.append(sample.f1)
     with PairFile(pairs) as file:
         splits, scores = file.column("split"), file.column("f1").astype(float)
+        styles, families = file.column("style"), file.column("family")
+        steps = np.array([json.loads(text).get("step", -1) for text in file.column("parameters")])
         overlap = np.array([_soft_dice(*file.volumes(index)) for index in range(len(file))])
-    fitted = splits == "train"
+    fitted, chosen = splits == "train", splits == split
     if not fitted.any():
         raise InputError(f"{pairs} holds no pair of split 'train' to fit the baselines on")
     regression = Polynomial.fit(overlap[fitted], scores[fitted], 3, domain=[0, 1])
@@ -101,7 +135,10 @@ def measure(estimator: LesionEstimator, pairs: Path, split: str = "validation") 
         torch.cat(exact).double().numpy(),
         torch.cat(estimated).double().numpy(),
         np.full(len(held_out), scores[fitted].mean()),
-        np.clip(regression(overlap[splits == split]), 0, 1),
+        np.clip(regression(overlap[chosen]), 0, 1),
+        styles[chosen],
+        families[chosen],
+        steps[chosen].astype(int),
     )
 
 

@@ -24,6 +24,9 @@ class TrainSettings(Settings):
     density_weight: float = Field(
         0.02, description="Weight of the dense term beside the MSE (structured form).", ge=0
     )
+    contrast_weight: float = Field(
+        1.0, description="Weight of the error of differences between a pair and its edits.", ge=0
+    )
     precision: Precision = Field("auto", description="Arithmetic; auto: bf16 where native.")
     devices: int = Field(1, description="GPUs, or CPU processes.", ge=1)
     seed: int = Field(0, description="Seed of weights and draws.", ge=0, le=MAX_SEED)

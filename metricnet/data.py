@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from datagen.errors import InputError
 from datagen.store import PairFile
+
+_MOST_RELATIVES = 64  # pairs after its first among which a family lies
 
 # the six orders of the last three axes as swaps of neighbours: copied swap by swap, a volume is
 # turned five times as fast as in one copy that makes its first axis the last
@@ -22,13 +24,15 @@ class PairSample(NamedTuple):
     """One pair, or a batch of pairs, as the estimator is trained on it.
 
     Maps travel as they are stored, in bytes (`stored` in steps of 1/255), and become numbers where
-    they are needed. `densities` are the four exact lesion densities, at stride 4.
+    they are needed. `densities` are the four exact lesion densities, at stride 4. Pairs of one
+    `family` differ by one edit from its first.
     """
 
     stored: UInt8[Tensor, "*batch 1 d h w"]
     mask: UInt8[Tensor, "*batch 1 d h w"]
     f1: Float[Tensor, "*batch"]
     densities: Float[Tensor, "*batch 4 i j k"]
+    family: Integer[Tensor, "*batch"]
 
     @property
     def probability(self) -> Float[Tensor, "*batch 1 d h w"]:
@@ -61,27 +65,32 @@ class DrawSampler(Sampler[int]):
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
+        first = self._epoch * self._draws
+        yield from (first + draw for draw in self._share())
+
+    def __len__(self) -> int:
+        return len(self._share())
+
+    def _share(self) -> range:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank = torch.distributed.get_rank() if distributed else 0
         processes = torch.distributed.get_world_size() if distributed else 1
-        first = self._epoch * self._draws
-        yield from range(first + rank, first + self._draws, processes)
-
-    def __len__(self) -> int:
-        return self._draws
+        return range(rank, self._draws, processes)
 
 
 class PairDataset(Dataset[PairSample]):
     """Pairs of one split.
 
-    With a seed, item `n` is the n-th draw: a pair picked and turned at random. Without one, items
-    are the pairs in file order, unturned.
+    With a seed, item `n` is the n-th draw: a pair picked and turned at random. Draws come in twos:
+    the second is a relative of the first, turned alike, where it has one. Without a seed, items are
+    the pairs in file order, unturned.
     """
 
     def __init__(self, path: Path, split: str, seed: int | None = None) -> None:
         self._file = PairFile(path)
         self._indices = np.flatnonzero(self._file.column("split") == split)
         self._seed = seed
+        self._families = self._file.column("family")
         self._f1 = self._file.column("f1")
         if not self._indices.size:
             raise InputError(
@@ -96,15 +105,28 @@ class PairDataset(Dataset[PairSample]):
             index = int(self._indices[item])
             truth, probability, densities = self._read(index)
         else:
-            rng = np.random.default_rng([self._seed, item])
-            index = int(self._indices[rng.integers(len(self._indices))])
+            two, second = divmod(item, 2)
+            rng = np.random.default_rng([self._seed, two])
+            index = self._draw_two(rng)[second]
             truth, probability, densities = turn_alike(self._read(index), rng)
         return PairSample(
             torch.from_numpy(probability)[None],
             torch.from_numpy(truth)[None],
             torch.tensor(self._f1[index]),
             torch.from_numpy(densities),
+            torch.tensor(self._families[index]),
         )
+
+    def _draw_two(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Draw a pair and a relative of it, or another pair where it has none."""
+        pairs, place = len(self._indices), int(rng.integers(len(self._indices)))
+        step = int(rng.integers(1, max(pairs, 2)))  # to any pair but the same
+        first, other = int(self._indices[place]), int(self._indices[(place + step) % pairs])
+        base = int(self._families[first])
+        near = self._families[base : base + _MOST_RELATIVES]
+        relatives = base + np.flatnonzero(near == base)
+        relatives = relatives[relatives != first]
+        return first, int(rng.choice(relatives)) if relatives.size else other
 
     def _read(self, index: int) -> tuple[np.ndarray, ...]:
         return *self._file.volumes(index), self._file.densities(index)

@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from datagen.config import AnySettings, Settings, format_recipe, read_recipe, resolve
 from datagen.errors import InputError
 from datagen.files import make_folder, read_table, require_file, whole_file, write_table
+from metricnet import launch
 from metricnet.config import Precision
 
 CONFIG, HISTORY, LAST, BEST = "config.toml", "history.csv", "last.ckpt", "best.ckpt"
@@ -30,8 +31,12 @@ def open_run(folder: Path, section: str, settings: Settings, resume: bool) -> Pa
     """Prepare a run folder; return the checkpoint to go on from, None where there is none.
 
     The resolved settings are written to `config.toml`. Raises InputError where the folder holds a
-    run and `resume` is off, or where a resumed run was begun with other settings.
+    run and `resume` is off, or where a resumed run was begun with other settings. A job that SLURM
+    requeued resumes by itself. Only the first of several processes looks and writes.
     """
+    last, resume = folder / LAST, resume or launch.is_requeued()
+    if launch.rank() > 0:
+        return last if resume and last.is_file() else None
     make_folder(folder)
     config, recipe = folder / CONFIG, format_recipe(section, settings)
     if config.is_file():
@@ -40,7 +45,6 @@ def open_run(folder: Path, section: str, settings: Settings, resume: bool) -> Pa
                 f"{folder} holds a run; add --resume to go on, or choose another --out"
             )
         _require_same(config, recipe, section)
-    last = folder / LAST
     is_begun = resume and last.is_file()
     if is_begun:
         _read_checkpoint(last)
@@ -67,14 +71,19 @@ def make_trainer(
     )
     last = ModelCheckpoint(folder, filename=Path(LAST).stem, **each_epoch)
     callbacks: list[Callback] = [StepSeed(seed), History(folder / HISTORY), best, last]
+    callbacks.append(launch.Requeue())
     if max_minutes is not None:
         callbacks.append(Timer({"seconds": max_minutes * 60}, interval="epoch", verbose=False))
     callbacks.append(TQDMProgressBar(leave=True) if _shows_progress() else EpochLines())
+    processes, machines = launch.layout(devices)
     with quiet_trainer():
         return lightning.Trainer(
+            default_root_dir=folder,
             max_epochs=epochs,
             accelerator="auto",
-            devices=devices,
+            devices=processes,
+            num_nodes=machines,
+            plugins=launch.cluster_plugins(),
             precision="bf16-mixed" if resolve_precision(precision) == "bf16" else "32-true",
             callbacks=callbacks,
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
@@ -106,6 +115,8 @@ def quiet_trainer() -> Iterator[None]:
             # reading pairs in worker processes was measured to be slower on small machines
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            # a training begun with --max-minutes may go on without it
+            warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
             warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")
             yield
     finally:

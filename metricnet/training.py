@@ -1,14 +1,16 @@
 """Training of the estimator on a pair file."""
 
+from typing import NamedTuple
+
 import pytorch_lightning as lightning
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from datagen.store import PairFile
-from metricnet import runs
+from metricnet import launch, runs
 from metricnet.agreement import Comparison, measure
 from metricnet.checkpoint import FILE_NAME, SavedEstimator, save_estimator
 from metricnet.config import TrainSettings
@@ -18,19 +20,22 @@ from metricnet.estimator import LesionEstimator
 _SECTION = "metricnet.train"
 
 
+class Weights(NamedTuple):
+    """Weights of the terms beside the MSE."""
+
+    density: float
+    contrast: float
+
+
 class EstimatorTask(lightning.LightningModule):
-    """MSE on the exact score, plus the dense targets of the structured form."""
+    """MSE on the exact score and on its differences, plus the structured form's dense targets."""
 
     def __init__(
-        self, estimator: LesionEstimator, learning_rate: float, density_weight: float, steps: int
+        self, estimator: LesionEstimator, learning_rate: float, weights: Weights, steps: int
     ) -> None:
         super().__init__()
         self.estimator = estimator
-        self._learning_rate, self._density_weight, self._steps = (
-            learning_rate,
-            density_weight,
-            steps,
-        )
+        self._learning_rate, self._weights, self._steps = learning_rate, weights, steps
 
     def training_step(self, batch: PairSample, _: int) -> Float[Tensor, ""]:
         """Return the loss of one batch."""
@@ -39,7 +44,11 @@ class EstimatorTask(lightning.LightningModule):
         if estimate.roots is not None:
             dense = density_error(estimate.roots, batch.roots)
             self.log("train/density_error", dense, on_step=False, on_epoch=True)
-            loss = error + self._density_weight * dense
+            loss = error + self._weights.density * dense
+        if self._weights.contrast:
+            contrast = contrast_error(estimate.f1, batch.f1, batch.family)
+            self.log("train/contrast_error", contrast, on_step=False, on_epoch=True)
+            loss = loss + self._weights.contrast * contrast
         runs.require_finite(loss, self.global_step)
         self.log("train/mse", error, on_step=False, on_epoch=True, prog_bar=True)
         return loss
@@ -77,6 +86,22 @@ def density_error(
     return (limited - exact).square().sum(dim=(1, 2, 3, 4)).mean()
 
 
+def contrast_error(
+    estimated: Float[Tensor, " batch"],
+    exact: Float[Tensor, " batch"],
+    family: Integer[Tensor, " batch"],
+) -> Float[Tensor, ""]:
+    """Squared error of the difference between relatives, averaged over all twos of a batch.
+
+    Samples 0 and 1 are a two, 2 and 3, and so on; a two of strangers counts as 0.
+    """
+    twos = len(exact) // 2
+    error = (estimated - exact)[: 2 * twos].view(twos, 2)
+    related = family[: 2 * twos].view(twos, 2)
+    is_related = (related[:, 0] == related[:, 1]).float()
+    return (is_related * (error[:, 0] - error[:, 1]).square()).sum() / max(twos, 1)
+
+
 def train(settings: TrainSettings) -> Comparison:
     """Train, keep the best epoch by held-out MSE as `estimator.safetensors`, return its agreement.
 
@@ -84,6 +109,7 @@ def train(settings: TrainSettings) -> Comparison:
     """
     with PairFile(settings.pairs) as file:
         agreement = file.agreement
+    share = launch.share_of_batch(settings.batch, settings.devices)
     draws = settings.steps_per_epoch * settings.batch
     training = PairDataset(settings.pairs, "train", settings.seed)
     held_out = PairDataset(settings.pairs, "validation")
@@ -91,7 +117,8 @@ def train(settings: TrainSettings) -> Comparison:
     torch.manual_seed(settings.seed)
     estimator = LesionEstimator(settings.form, agreement.patch)
     steps = settings.epochs * settings.steps_per_epoch
-    task = EstimatorTask(estimator, settings.learning_rate, settings.density_weight, steps)
+    weights = Weights(settings.density_weight, settings.contrast_weight)
+    task = EstimatorTask(estimator, settings.learning_rate, weights, steps)
     trainer = runs.make_trainer(
         settings.out,
         epochs=settings.epochs,
@@ -105,7 +132,7 @@ def train(settings: TrainSettings) -> Comparison:
     runs.fit(
         trainer,
         task,
-        DataLoader(training, settings.batch, sampler=DrawSampler(draws)),
+        DataLoader(training, share, sampler=DrawSampler(draws)),
         DataLoader(held_out, settings.batch),
         last,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from datagen.shell import SentenceGroup, from_settings, say
+from segnet.comparison.settings import SECTION, CompareSettings
 from segnet.config import EvaluateSettings, EvolutionSettings, PredictSettings, TrainSettings
 
 
@@ -63,6 +64,42 @@ def evaluate(settings: EvaluateSettings) -> None:
     scored = len({score.case for score in evaluation.cases})
     say(f"wrote the scores of {scored} cases to {settings.out}, {len(evaluation.failures)} failed")
     if evaluation.failures:
+        click.get_current_context().exit(3)
+
+
+@main.command()
+@from_settings(CompareSettings, SECTION)
+def compare(settings: CompareSettings) -> None:
+    """Compare methods on one cohort: a table in --config of methods, with folds and seeds.
+
+    Trains what is not trained yet: the same command goes on where it was stopped. Ends with exit
+    code 3 where some trainings failed.
+    """
+    from rich.console import Console
+
+    from segnet.comparison.cells import run_cell
+    from segnet.comparison.run import commands, compare_methods
+    from segnet.tables import as_terminal_table
+
+    if settings.cell:
+        say(f"finished {run_cell(settings, settings.cell).name}")
+        return
+    if settings.print_commands:
+        for line in commands(settings):
+            say(line)
+        return
+    compared, console = compare_methods(settings), Console()
+    if not console.is_terminal:
+        console.width = 260  # a log has no edge to wrap at
+    for sheet in (compared.papers, compared.tests):
+        console.print(as_terminal_table(sheet))
+    for failed in compared.failures:
+        click.echo(f"{failed.cell}: {failed.reason}", err=True)
+    say(
+        f"compared {len(settings.methods)} methods by {compared.runs} runs, "
+        f"{len(compared.failures)} failed; wrote {settings.out}"
+    )
+    if compared.failures:
         click.get_current_context().exit(3)
 
 

@@ -87,7 +87,8 @@ def _lines(
             [float(row[score]) for row in own],
             label=method,
             color=_COLOURS[index % len(_COLOURS)],
-            marker=_MARKERS[index % len(_MARKERS)],
+            # from the eighth on, the colours come again with other markers
+            marker=_MARKERS[(index + index // len(_COLOURS)) % len(_MARKERS)],
             markersize=4,
         )
     axes.grid(alpha=0.3)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Integer, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -27,11 +27,13 @@ _JITTER = 3 / 8  # of the patch's edge: a lesion lies anywhere but at the very b
 class PatchSample(NamedTuple):
     """Both visits as two channels, and the truth's labels; one patch, or a batch of patches.
 
-    `maps` holds the distance maps that a loss needs, one channel each; a single 0 without any.
+    `case` is the number of the case among those that are drawn from. `maps` holds the distance maps
+    that a loss needs, one channel each; a single 0 without any.
     """
 
     visits: Float[Tensor, "*batch 2 d h w"]
     truth: Float[Tensor, "*batch 1 d h w"]
+    case: Integer[Tensor, "*batch"] = torch.zeros((), dtype=torch.int64)
     maps: Float[Tensor, "..."] = torch.zeros(1)
 
 
@@ -42,6 +44,7 @@ class LabelledScans(NamedTuple):
     on the whole volume.
     """
 
+    case: Case
     scans: Scans
     labels: UInt8[np.ndarray, "x y z"]
     whole: UInt8[np.ndarray, "a b c"]
@@ -76,7 +79,7 @@ def read_labelled_case(case: Case, spacing_mm: float, classes: int) -> LabelledS
         whole = _read_labels(case.truth, case.time2, scans.grid, classes)
         scans = scans._replace(truth=whole > 0)
     box = _brain_box(scans)
-    return LabelledScans(_cropped(scans, box), whole[box], whole, box)
+    return LabelledScans(case, _cropped(scans, box), whole[box], whole, box)
 
 
 def _read_labels(path: Path, time2: Path, grid: Grid, classes: int) -> UInt8[np.ndarray, "x y z"]:
@@ -166,7 +169,7 @@ class PatchDataset(Dataset[PatchSample]):
             drawn = self._cut(case, centre, self._patch)
         drawn = augment(drawn, self._strength, rng)
         truth = torch.from_numpy(drawn.labels)[None].float()
-        sample = PatchSample(torch.from_numpy(np.stack(drawn.visits)), truth)
+        sample = PatchSample(torch.from_numpy(np.stack(drawn.visits)), truth, torch.tensor(case))
         if not drawn.maps:
             return sample
         return sample._replace(maps=torch.from_numpy(np.stack(drawn.maps)))

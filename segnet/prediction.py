@@ -30,6 +30,7 @@ from segnet.inference import (
     list_lesions,
     predict_probabilities,
 )
+from segnet.operating_point import point_of, settle_point
 from segnet.postprocessing import close_gaps, keep_largest
 from segnet.prediction_paths import PredictionPaths, cohort_paths, paths_beside
 from segnet.transfer import load_weights
@@ -54,12 +55,16 @@ def predict(settings: PredictSettings) -> str:
     Raises InputError where model, scans or the combination of flags cannot be used.
     """
     cases = _cases(settings)
+    settings, point = settle_point(settings)
     predictor = _predictor(settings)
     found = 0
     for case in track(cases, "cases predicted", len(cases)):
         paths = cohort_paths(settings.out, case) if settings.cohort else paths_beside(settings.out)
         found += len(predict_case(case, predictor, paths, settings))
-    return f"{predictor.name} found {found} new lesions in {len(cases)} cases; wrote {settings.out}"
+    return (
+        f"{predictor.name} found {found} new lesions in {len(cases)} cases ({point}); "
+        f"wrote {settings.out}"
+    )
 
 
 def predict_case(
@@ -94,10 +99,11 @@ def find_labels(
 
     Lesions up to the minimum volume are dropped whatever their class.
     """
-    labels = label_volume(probabilities, settings.threshold)
+    threshold, min_volume_mm3 = point_of(settings)
+    labels = label_volume(probabilities, threshold)
     if settings.closing_mm:
         labels = close_gaps(labels, settings.closing_mm, grid.spacing_mm)
-    is_large = find_lesions((labels > 0).astype(np.float32), 0.5, settings.min_volume_mm3, grid)
+    is_large = find_lesions((labels > 0).astype(np.float32), 0.5, min_volume_mm3, grid)
     labels = labels * is_large
     return (
         keep_largest(labels, settings.largest_components) if settings.largest_components else labels
@@ -131,11 +137,11 @@ def _predictor(settings: PredictSettings) -> Predictor:
         case "empty":
             return _baseline(baselines.no_lesions, "the empty baseline")
         case "subtraction":
-            threshold_z = baselines.fit_threshold(_cases_to_fit(settings), settings.min_volume_mm3)
+            threshold_z = baselines.fit_threshold(_cases_to_fit(settings), point_of(settings)[1])
             name = f"subtraction above {threshold_z:g} deviations"
             return _baseline(partial(baselines.subtraction, threshold_z=threshold_z), name)
         case "growing":
-            kappa = growing.fit_kappa(_cases_to_fit(settings), settings.min_volume_mm3)
+            kappa = growing.fit_kappa(_cases_to_fit(settings), point_of(settings)[1])
             name = f"growth from seeds above {kappa:g} deviations"
             return _baseline(partial(growing.grown_lesions, kappa=kappa), name)
 

@@ -37,7 +37,8 @@ _ACTIVE = (
 _COMPARED = (
     "Two-sided Wilcoxon signed-rank tests on the same cases, corrected by Holm over all pairs of "
     "methods under one rule and score; the effect size is the matched-pairs rank-biserial "
-    "correlation, positive where the first method has the larger values."
+    "correlation, positive where the first method has the larger values. The tests take each case "
+    "for independent evidence, several visit pairs of one patient too; the intervals do not."
 )
 _GAP = "F̂ is what the learned loss believes; the gap is F̂ - exact L-F1 of the same patch."
 

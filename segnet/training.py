@@ -11,18 +11,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from datagen.errors import InputError
-from datagen.lesions import Rule, score_lesions
-from metricnet import runs
+from datagen.lesions import score_lesions
+from metricnet import launch, runs
 from metricnet.checkpoint import load_estimator
 from metricnet.data import DrawSampler
 from metricnet.loss import LesionWiseLoss
 from segnet import preparation
 from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
 from segnet.data import LabelledScans, MixedDataset, PatchSample
+from segnet.early_stop import EarlyStop
 from segnet.evaluation import dice_coefficient
 from segnet.inference import find_lesions, label_volume, predict_probabilities
+from segnet.learned import Course, LearnedTerm
 from segnet.losses import dice_loss
 from segnet.objective import LossInputs, LossPlan, LossTerms, as_inputs, foreground, total_loss
+from segnet.operating_point import choose_point, save_point
+from segnet.recording import FOLDER, Recorder
 from segnet.transfer import start_from
 from segnet.unet import build_unet
 
@@ -42,21 +46,6 @@ class CaseLoader:
 
     def __len__(self) -> int:
         return len(self._cases)
-
-
-class LearnedTerm(nn.Module):
-    """The frozen estimator's term α (1 − F̂), silent for its warm-up, and the rule behind it."""
-
-    def __init__(
-        self, loss: LesionWiseLoss, alpha: float, warmup_epochs: int, rule: Rule, spacing_mm: float
-    ) -> None:
-        super().__init__()
-        self.loss, self.rule, self.spacing_mm = loss, rule, (spacing_mm,) * 3
-        self._alpha, self._warmup_epochs = alpha, warmup_epochs
-
-    def alpha(self, epoch: int) -> float:
-        """Weight in an epoch, counted from 0."""
-        return self._alpha if epoch >= self._warmup_epochs else 0.0
 
 
 class Optimisation(NamedTuple):
@@ -79,9 +68,10 @@ class SegmentationTask(lightning.LightningModule):
         plan: LossPlan,
         patch: int,
         optimisation: Optimisation,
+        recorder: Recorder | None = None,
     ) -> None:
         super().__init__()
-        self.network, self._patch = network, patch
+        self.network, self._patch, self._recorder = network, patch, recorder
         self._plan, self._optimisation = plan, optimisation
         # in a list, the frozen estimator stays out of this module's checkpoints
         self._learned = [learned] if learned else []
@@ -93,14 +83,37 @@ class SegmentationTask(lightning.LightningModule):
 
     def training_step(self, batch: PatchSample, _: int) -> Float[Tensor, ""]:
         """Return the loss of one batch, with α (1 − F̂) on top of it."""
-        inputs = as_inputs(self.network(batch.visits), batch.truth, batch.maps)
+        logits, batch = self._of_all_processes(self.network(batch.visits), batch)
+        inputs = as_inputs(logits, batch.truth, batch.maps)
         terms = total_loss(self._plan, inputs, self.current_epoch, self._optimisation.epochs)
         loss = terms.total
         self._log_terms(terms, inputs)
         for learned in self._learned:
             loss = loss + self._lesion_term(learned, inputs.probability, inputs.truth)
         runs.require_finite(loss, self.global_step)
+        if self._recorder and self.trainer.is_global_zero:
+            found = foreground(inputs.probability).sum(dim=1, keepdim=True)
+            self._recorder.take(self.global_step, found, batch.truth, batch.case)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Write what is recorded, before the epoch's checkpoint says that it is done."""
+        if self._recorder and self.trainer.is_global_zero:
+            self._recorder.write()
+
+    def _of_all_processes(self, logits: Tensor, batch: PatchSample) -> tuple[Tensor, PatchSample]:
+        """Logits of the whole batch, and its truth, cases and maps, in the order of its draws.
+
+        A loss over the batch is not the mean of losses over its parts, so each process computes
+        that of the whole; gradients flow into its own part alone and are added up.
+        """
+        if self._trainer is None or self.trainer.world_size == 1:
+            return logits, batch
+        parts = (logits, batch.truth, batch.case, batch.maps)
+        gathered = (self.all_gather(part, sync_grads=part is logits) for part in parts)
+        # process r holds the draws r, r + processes, ...
+        logits, truth, case, maps = (part.transpose(0, 1).flatten(0, 1) for part in gathered)
+        return logits, batch._replace(truth=truth, case=case, maps=maps)
 
     def _log_terms(self, terms: LossTerms, inputs: LossInputs) -> None:
         """Log the Dice loss of the foreground whatever is minimised, and the parts of that."""
@@ -120,15 +133,14 @@ class SegmentationTask(lightning.LightningModule):
     def _lesion_term(
         self, learned: LearnedTerm, probability: Tensor, truth: Tensor
     ) -> Float[Tensor, ""]:
-        alpha = learned.alpha(self.current_epoch)
-        with torch.set_grad_enabled(alpha > 0):
-            estimated = learned.loss.estimated_f1(probability, truth)
-        exact = exact_f1(probability, truth, learned.rule, learned.spacing_mm)
-        self._log_mean("train/alpha", torch.tensor(alpha))
-        self._log_mean("train/estimated_f1", estimated.mean())
-        self._log_mean("train/exact_f1", exact.mean())
-        self._log_mean("train/gap", (estimated - exact).abs().mean())
-        return alpha * (1 - estimated.mean())
+        value = learned(probability, truth, self.current_epoch)
+        self._log_mean("train/alpha", torch.tensor(value.alpha))
+        self._log_mean("train/estimated_f1", value.estimated_f1.mean())
+        self._log_mean("train/exact_f1", value.exact_f1.mean())
+        self._log_mean("train/gap", value.gap.mean())
+        self._log_mean("train/trust", value.trust.mean())
+        loss: Tensor = value.loss
+        return loss
 
     def _log_mean(self, name: str, value: Tensor) -> None:
         self.log(name, value.detach(), on_step=False, on_epoch=True, sync_dist=True)
@@ -168,30 +180,23 @@ class SegmentationTask(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": course, "interval": "step"}}
 
 
-def exact_f1(
-    probability: Float[Tensor, "batch 1 d h w"],
-    truth: Float[Tensor, "batch 1 d h w"],
-    rule: Rule,
-    spacing_mm: tuple[float, float, float],
-) -> Float[Tensor, " batch"]:
-    """Exact L-F1 of each sample's thresholded map; where the rule gives none, 1 if it is empty."""
-    predicted = (probability[:, 0].detach() >= 0.5).cpu().numpy()
-    scores = [
-        score_lesions(wanted, found, rule, spacing_mm)
-        for wanted, found in zip(truth[:, 0].cpu().numpy() > 0, predicted, strict=True)
-    ]
-    f1 = [float(s.predicted_lesions == 0) if s.f1 is None else s.f1 for s in scores]
-    return torch.tensor(f1, device=probability.device)
+def require_possible(settings: TrainSettings) -> None:
+    """Raise InputError for settings that no training can be begun with, whatever its cases."""
+    preparation.require_possible(settings)
+    launch.share_of_batch(settings.batch, settings.devices)
+    _learned_term(settings)
 
 
 def train(settings: TrainSettings) -> list[dict[str, float]]:
     """Train a network on a cohort; return the history, one row per epoch.
 
     The best epoch by the mean of Dice and exact L-F1 on whole validation cases with new lesions
-    (all of them where none has any) is kept as `best.ckpt`. Raises InputError where the cohort, the
-    estimator or the run folder cannot be used.
+    (all of them where none has any) is kept as `best.ckpt`; on them its threshold and smallest
+    lesion are chosen. Several processes share each batch and compute what one would. Raises
+    InputError where the cohort, the estimator or the run folder cannot be used.
     """
     preparation.require_possible(settings)
+    share = launch.share_of_batch(settings.batch, settings.devices)
     learned = _learned_term(settings)
     torch.manual_seed(settings.seed)
     network = build_unet(settings.network, settings.channels, settings.classes)
@@ -215,7 +220,8 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         settings.epochs,
         settings.steps_per_epoch,
     )
-    task = SegmentationTask(network, learned, plan, settings.patch, optimisation)
+    recorder = _recorder(settings, training)
+    task = SegmentationTask(network, learned, plan, settings.patch, optimisation, recorder)
     draws = DrawSampler(settings.steps_per_epoch * settings.batch)
     trainer = runs.make_trainer(
         settings.out,
@@ -227,21 +233,32 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         precision=settings.precision,
         devices=settings.devices,
     )
-    runs.fit(
-        trainer,
-        task,
-        DataLoader(
-            MixedDataset(real, made, settings.real_share),
-            settings.batch,
-            sampler=draws,
-            num_workers=settings.loader_workers,
-            persistent_workers=settings.loader_workers > 0,
-        ),
-        # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
-        CaseLoader([case for case in validation if case.labels.any()] or validation),
-        last,
+    trainer.callbacks.insert(0, EarlyStop(MONITOR, settings.patience))
+    # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
+    judged = [case for case in validation if case.labels.any()] or validation
+    loader = DataLoader(
+        MixedDataset(real, made, settings.real_share),
+        share,
+        sampler=draws,
+        num_workers=settings.loader_workers,
+        persistent_workers=settings.loader_workers > 0,
     )
+    runs.fit(trainer, task, loader, CaseLoader(judged), last)
+    if trainer.is_global_zero:
+        task.load_state_dict(runs.best_weights(settings.out))
+        best = task.network.to(trainer.strategy.root_device).eval()
+        save_point(settings.out, choose_point(best, judged, settings.patch))
+    trainer.strategy.barrier()  # the first process writes what the others read
     return runs.read_history(settings.out)
+
+
+def _recorder(settings: TrainSettings, training: Sequence[LabelledScans]) -> Recorder | None:
+    if not settings.record_predictions:
+        return None
+    draws = settings.epochs * settings.steps_per_epoch * settings.batch
+    cases = [case.case for case in training]
+    folder = settings.out / FOLDER
+    return Recorder(folder, cases, settings.spacing_mm, draws, settings.recorded_patches)
 
 
 def _learned_term(settings: TrainSettings) -> LearnedTerm | None:
@@ -259,8 +276,8 @@ def _learned_term(settings: TrainSettings) -> LearnedTerm | None:
             )
     return LearnedTerm(
         LesionWiseLoss(saved.estimator),
-        settings.alpha,
-        settings.alpha_warmup_epochs,
+        Course(settings.alpha, settings.alpha_warmup_epochs, settings.alpha_ramp_epochs),
         saved.agreement.rule,
         saved.agreement.spacing_mm,
+        settings.trusted_gap if settings.trust_gate else None,
     )

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, UInt8
 from matplotlib.image import imsave
 
 from datagen import volumes
+from datagen.lesions import foreground_box
 from datagen.volumes import Grid
-from segnet.evaluation.voxelwise import foreground_box
 
 _MARGIN_VOXELS = 3
 _LARGEST_SIDE = 320  # pixels of a slice; larger ones are thinned out

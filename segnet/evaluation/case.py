@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from datagen.errors import InputError
-from datagen.lesions import Rule, match_lesions, score_lesions
+from datagen.lesions import Rule, find_under_rules, match_found, score_matching
 from segnet.evaluation.estimates import PatchEstimate
 from segnet.evaluation.lesion_rows import LesionRow, SizeBin, list_lesions, recall_by_size
 from segnet.evaluation.pairs import Found, Job, MaskPair, find_files, read_pair
 from segnet.evaluation.surfaces import score_surfaces, volume_hd95_mm
 from segnet.evaluation.sweeps import SweepRow, sweep_min_sizes, sweep_thresholds
-from segnet.evaluation.voxelwise import score_voxels
+from segnet.evaluation.voxelwise import dice_coefficient, score_voxels
 
 
 class CaseScore(NamedTuple):
@@ -133,13 +131,15 @@ def score_rules(
     scores: list[CaseScore] = []
     lesions: list[LesionRow] = []
     is_clean, spacing_mm = not pair.truth.any(), pair.grid.spacing_mm
-    dice = score_voxels(pair.truth, pair.prediction, 1.0).dice
+    dice = dice_coefficient(pair.truth, pair.prediction)
+    truths, predictions = (
+        find_under_rules(mask, rules, spacing_mm) for mask in (pair.truth, pair.prediction)
+    )
     for rule in rules:
-        score = score_lesions(pair.truth, pair.prediction, rule, spacing_mm)
-        matching = match_lesions(pair.truth, pair.prediction, rule, spacing_mm)
+        matching = match_found(truths[rule], predictions[rule], rule)
+        score = score_matching(matching, rule, spacing_mm)
         lesions += list_lesions(case, method, rule, matching, pair.grid, pair.probability)
-        voxels = int(np.count_nonzero(matching.predicted_labels))
-        volume_mm3 = voxels * pair.grid.voxel_volume_mm3
+        volume_mm3 = predictions[rule].voxels.size * pair.grid.voxel_volume_mm3
         scores.append(CaseScore(case, method, rule, is_clean, dice, *score[:7], volume_mm3))
     return scores, lesions
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 from nibabel.affines import apply_affine
 
-from datagen.lesions import Matching, Rule
+from datagen.lesions import Matching, Rule, count_overlaps
 from datagen.volumes import Grid
 
 Side = Literal["truth", "predicted"]
@@ -133,27 +133,27 @@ def _describe(
     probability: Float[np.ndarray, "x y z"] | None,
 ) -> list[dict[str, Any]]:
     """Volume, centroid, partners, overlap and probabilities of each lesion of one side."""
-    points = np.argwhere(own)
-    where = tuple(points.T)
-    of_point = own[where] - 1
+    voxels = np.flatnonzero(own > 0)
+    of_point = own.ravel()[voxels] - 1
     sizes = np.bincount(of_point, minlength=count)
-    sums = [np.bincount(of_point, points[:, axis], count) for axis in range(3)]
+    sums = [np.bincount(of_point, axis, count) for axis in np.unravel_index(voxels, own.shape)]
     centres_mm = apply_affine(grid.affine, np.stack(sums, axis=1) / sizes[:, None])
-    partners = _partners(of_point, other[where], count)
+    partners = _partners(of_point, other.ravel()[voxels], count)
+    voxel_mm3 = grid.voxel_volume_mm3
     peaks: list[float | None] = [None] * count
     means: list[float | None] = [None] * count
     if probability is not None:
-        inside = probability[where].astype(np.float64)
+        inside = probability.ravel()[voxels].astype(np.float64)
         highest = np.zeros(count)
         np.maximum.at(highest, of_point, inside)
         peaks = [float(value) for value in highest]
         means = [float(value) for value in np.bincount(of_point, inside, count) / sizes]
     return [
         {
-            "volume_mm3": float(sizes[lesion]) * grid.voxel_volume_mm3,
+            "volume_mm3": float(sizes[lesion]) * voxel_mm3,
             **{f"{axis}_mm": round(float(at), 3) for axis, at in zip("xyz", centre, strict=True)},
             "partners": " ".join(str(partner) for partner in partners[lesion]),
-            "overlap_mm3": float(sum(partners[lesion].values())) * grid.voxel_volume_mm3,
+            "overlap_mm3": float(sum(partners[lesion].values())) * voxel_mm3,
             "peak_probability": peaks[lesion],
             "mean_probability": means[lesion],
         }
@@ -166,9 +166,8 @@ def _partners(
 ) -> list[dict[int, int]]:
     """Voxels that each lesion shares with each of the other side's, the largest share first."""
     shared = other > 0
-    pairs, voxels = np.unique(np.stack([own[shared], other[shared]]), axis=1, return_counts=True)
+    pairs = count_overlaps(own[shared], other[shared], int(other.max(initial=0)) + 1)
     partners: list[dict[int, int]] = [{} for _ in range(count)]
-    for index in np.argsort(-voxels, kind="stable"):
-        lesion, partner = pairs[:, index]
-        partners[int(lesion)][int(partner)] = int(voxels[index])
+    for index in np.argsort(-pairs.voxels, kind="stable"):
+        partners[int(pairs.lesion[index])][int(pairs.other[index])] = int(pairs.voxels[index])
     return partners

@@ -20,7 +20,8 @@ class Comparison(NamedTuple):
     `p` is that of the two-sided Wilcoxon signed-rank test (1 where all differences are 0),
     `p_holm` the same after Holm's correction over all pairs of methods under one rule and score.
     `effect_size` is the matched-pairs rank-biserial correlation in [-1, 1]: positive where `first`
-    has the larger values. All are None where no case is shared.
+    has the larger values. All are None where no case is shared. The test takes cases for
+    independent, those of one patient too.
     """
 
     rule: str

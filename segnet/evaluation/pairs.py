@@ -12,8 +12,8 @@ from datagen import volumes
 from datagen.cohort import of_split, read_cohort
 from datagen.errors import InputError
 from datagen.layouts import Case
+from datagen.lesions import foreground_box
 from datagen.volumes import Grid
-from segnet.evaluation.voxelwise import foreground_box
 from segnet.prediction_paths import cohort_paths, paths_beside
 
 _SUFFIXES = (".nii.gz", ".nii")

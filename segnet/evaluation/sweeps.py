@@ -1,14 +1,20 @@
 """Scores against a threshold of the probability, and against a minimum lesion size; FROC."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
 
-from datagen.lesions import Rule, label_lesions, score_lesions
+from datagen.lesions import (
+    Lesions,
+    Rule,
+    find_lesions,
+    find_under_rules,
+    match_found,
+    score_matching,
+)
 from segnet.evaluation.pairs import MaskPair
-from segnet.evaluation.voxelwise import dice_coefficient, foreground_box
+from segnet.evaluation.voxelwise import dice_coefficient
 
 Swept = Literal["threshold", "min_size_mm3"]
 
@@ -70,38 +76,27 @@ def sweep_thresholds(
     rows: list[SweepRow] = []
     if pair.probability is None:
         return rows
+    truths = find_under_rules(pair.truth, rules, pair.grid.spacing_mm)
     for threshold in thresholds:
-        above: np.ndarray = pair.probability >= threshold
-        mask = without_small(above, min_volume_mm3, pair)
-        rows += _score((case, method), pair, mask, rules, "threshold", threshold)
+        shown = find_lesions(pair.probability >= threshold)
+        kept = shown.above(min_volume_mm3, pair.grid.voxel_volume_mm3)
+        rows += _score((case, method), pair, truths, kept, "threshold", threshold)
     return rows
 
 
 def sweep_min_sizes(
     case: str, method: str, pair: MaskPair, rules: Sequence[Rule], sizes_mm3: Sequence[float]
 ) -> list[SweepRow]:
-    """Score the predicted mask without its lesions of up to each size."""
+    """Score the predicted mask without its lesions (26 neighbours) of up to each size."""
     rows: list[SweepRow] = []
+    if not sizes_mm3:
+        return rows
+    truths = find_under_rules(pair.truth, rules, pair.grid.spacing_mm)
+    predicted = find_lesions(pair.prediction)
     for size_mm3 in sizes_mm3:
-        mask = without_small(pair.prediction, size_mm3, pair)
-        rows += _score((case, method), pair, mask, rules, "min_size_mm3", size_mm3)
+        kept = predicted.above(size_mm3, pair.grid.voxel_volume_mm3)
+        rows += _score((case, method), pair, truths, kept, "min_size_mm3", size_mm3)
     return rows
-
-
-def without_small(
-    mask: Bool[np.ndarray, "x y z"], min_volume_mm3: float, pair: MaskPair
-) -> Bool[np.ndarray, "x y z"]:
-    """Return the mask without its 26-connected components of up to a volume."""
-    smallest = min_volume_mm3 / pair.grid.voxel_volume_mm3 * (1 + 1e-6)
-    if smallest < 1:
-        return mask
-    box = foreground_box(mask)
-    labels, count = label_lesions(mask[box])
-    keep = np.bincount(labels.ravel(), minlength=count + 1) > smallest
-    keep[0] = False
-    kept = np.zeros_like(mask)
-    kept[box] = keep[labels]
-    return kept
 
 
 def summarise_sweep(rows: Sequence[SweepRow], swept: Swept) -> list[SweepPoint]:
@@ -139,17 +134,19 @@ def _point(rows: Sequence[SweepRow]) -> SweepPoint:
 def _score(
     names: tuple[str, str],
     pair: MaskPair,
-    mask: Bool[np.ndarray, "x y z"],
-    rules: Sequence[Rule],
+    truths: Mapping[Rule, Lesions],
+    kept: Lesions,
     swept: Swept,
     value: float,
 ) -> list[SweepRow]:
-    box = foreground_box(mask | pair.truth)
-    truth, found = pair.truth[box], mask[box]
-    dice, is_clean = dice_coefficient(truth, found), not truth.any()
+    """Score the mask of the lesions that are kept as if no other had ever been in it."""
+    mask, spacing_mm = kept.labels > 0, pair.grid.spacing_mm
+    kept = kept._replace(is_empty=not kept.voxels.size)
+    dice, is_clean = dice_coefficient(pair.truth, mask), not pair.truth.any()
     rows = []
-    for rule in rules:
-        score = score_lesions(truth, found, rule, pair.grid.spacing_mm)
+    for rule, wanted in truths.items():
+        found = find_lesions(mask, rule, spacing_mm) if rule == "msseg2" else kept
+        score = score_matching(match_found(wanted, found, rule), rule, spacing_mm)
         rows.append(
             SweepRow(
                 *names,

@@ -48,18 +48,3 @@ def dice_coefficient(
 ) -> float:
     """Dice coefficient of two masks; 1 where both are empty."""
     return score_voxels(truth, prediction, 1.0).dice
-
-
-def foreground_box(mask: Bool[np.ndarray, "x y z"]) -> tuple[slice, slice, slice]:
-    """Smallest box that holds every voxel of the mask; its first voxel where it is empty."""
-    sides = [slice(0, 1)] * 3
-    part = mask
-    for axis in (2, 1, 0):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(part.any(axis=others))
-        if not filled.size:
-            return (slice(0, 1), slice(0, 1), slice(0, 1))
-        sides[axis] = slice(int(filled[0]), int(filled[-1]) + 1)
-        # the next axis is looked at inside what is left
-        part = part[tuple(sides[axis] if other == axis else slice(None) for other in range(3))]
-    return (sides[0], sides[1], sides[2])

@@ -60,7 +60,11 @@ def surface_loss(
     the code: a patch whose distances are all 0 scores 1, without a gradient.
     """
     probability, truth, distance = widen(probability), widen(truth), widen(distance)
-    weights = sample_weights(truth) if class_weights is None else class_weights.to(probability)
+    weights = (
+        sample_weights(truth.sum(_SPACE))
+        if class_weights is None
+        else class_weights.to(probability)
+    )
     distance_squared = distance.square()
     kept = (distance_squared * (1 - truth - probability).square()).sum(_SPACE)
     largest = distance_squared.sum(_SPACE)

@@ -161,3 +161,25 @@ def test_build_refuses_parts_of_another_build(refuses):
     Path("new.h5.parts/plan.json").write_text("{}")
     refuses(f"{BUILD} cohort", "new.h5.parts", "--resume")
     refuses(f"{BUILD} cohort --resume", "new.h5.parts", "other settings")
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("--predictions none", ("none", "no predictions")),
+        ("--predictions empty", ("empty", "no predictions")),
+        ("--predictions broken", ("step0.h5", "cut off")),
+        ("--predictions strange", ("odd_probability.nii.gz", "no case of --masks")),
+        ("--cluster tcp://127.0.0.1:9", ("tcp://127.0.0.1:9", "no Dask scheduler")),
+        ("--cluster nowhere", ("nowhere", "no Dask scheduler")),
+        ("--empty-share 0.2", ("empty_share", "zero_share")),
+        ("--contrast-share 0.9", ("--contrast-share", "0.9")),
+        ("--styles wavy", ("--styles", "wavy")),
+    ],
+)
+def test_build_refuses_the_flags(flags, named, refuses, write, load):
+    Path("empty").mkdir()
+    Path("broken").mkdir()
+    Path("broken/step0.h5").write_bytes(b"no")
+    write(Path("strange/odd_probability.nii.gz"), load("one/truth.nii.gz"))
+    refuses(f"{BUILD} cohort {flags}", *named)

@@ -1,5 +1,6 @@
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -147,7 +148,7 @@ def recorded(masks, tmp_path):
             stored[labels == lesion] = rng.choice((60, 200))
         names = f"patient{number % 2}", f"patient{number % 2}"
         predictions.append(Recording(truth, stored.astype(np.uint8), *names, number))
-    write_recordings(tmp_path / "recorded" / "epoch.h5", predictions, 1.0)
+    write_recordings(tmp_path / "recorded" / "step0.h5", predictions, 1.0)
     return tmp_path / "recorded"
 
 
@@ -289,3 +290,16 @@ def test_an_output_that_is_a_folder_is_refused_before_the_work(masks, tmp_path):
 def test_a_setting_out_of_range_is_refused(masks, tmp_path, change):
     with pytest.raises(ValidationError, match=next(iter(change))):
         settings_for(masks, tmp_path / "pairs.h5", **change)
+
+
+def test_whole_predicted_maps_are_cut_into_pairs(masks, tmp_path, save):
+    for number in range(4):
+        truth = np.asanyarray(nib.load(masks / f"patient{number}.nii.gz").dataobj) > 0
+        predicted = np.where(np.roll(truth, 1, axis=0), 0.8, 0.05).astype(np.float32)
+        save(predicted, tmp_path / "predicted" / f"patient{number}" / "probability.nii.gz")
+    out = tmp_path / "pairs.h5"
+    build(settings_for(masks, out, pairs=60, predictions=(tmp_path / "predicted",)))
+    with PairFile(out) as file:
+        is_recorded = file.column("style") == "recorded"
+        assert is_recorded.sum() == 30
+        assert set(file.column("split")[is_recorded]) == {"train", "validation"}

@@ -26,8 +26,8 @@ def recordings(rng):
 
 @pytest.fixture
 def path(tmp_path, recordings):
-    write_recordings(tmp_path / "epoch.h5", recordings, 1.0)
-    return tmp_path / "epoch.h5"
+    write_recordings(tmp_path / "step0.h5", recordings, 1.0)
+    return tmp_path / "step0.h5"
 
 
 def test_recordings_come_back_as_they_were_written(path, recordings):

@@ -148,4 +148,4 @@ def test_help_shows_defaults_units_and_recipes():
     assert "Names. [default: a b]" in text
     assert "[overlap|geo]" in text
     assert "--amp / --no-amp" in text
-    assert "caliva2019, demo, geo2021, gsl2023, kamraoui2021" in text
+    assert "alpha_sweep, caliva2019, compare, demo, geo2021, gsl2023, kamraoui2021" in text

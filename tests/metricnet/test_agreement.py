@@ -8,9 +8,17 @@ from metricnet.agreement import Comparison, evaluate, measure
 from metricnet.checkpoint import load_estimator
 
 
-def compare(exact, estimated) -> Comparison:
+def compare(exact, estimated, style=None, family=None, step=None) -> Comparison:
     exact = np.array(exact, float)
-    return Comparison(exact, np.array(estimated, float), np.full(exact.size, 0.5), exact)
+    return Comparison(
+        exact,
+        np.array(estimated, float),
+        np.full(exact.size, 0.5),
+        exact,
+        np.array(style or ["blur"] * exact.size),
+        np.arange(exact.size) if family is None else np.array(family),
+        np.full(exact.size, -1) if step is None else np.array(step),
+    )
 
 
 def test_a_perfect_estimate_has_no_error():
@@ -31,6 +39,32 @@ def test_bins_hold_every_pair_and_show_the_bias():
     assert [row["pairs"] for row in rows] == [2, 0, 0, 0, 0, 0, 0, 0, 0, 1]
     assert rows[0]["bias"] == pytest.approx(0.175)
     assert rows[9]["bias"] == pytest.approx(-0.3)
+
+
+def test_the_sign_of_each_edit_is_that_of_the_change_from_its_base():
+    # two families: the edit that lowers the score is seen, the one that raises it is not
+    compared = compare([0.5, 0.4, 0.5, 0.6, 0.7], [0.5, 0.3, 0.5, 0.5, 0.4], family=[0, 0, 0, 3, 3])
+    summary = compared.summary()
+    assert (summary["edits"], summary["right_edits"]) == (2, 0.5)
+
+
+def test_without_edits_none_is_right():
+    summary = compare([0.5, 0.4], [0.5, 0.3]).summary()
+    assert (summary["edits"], summary["right_edits"]) == (0, 0)
+
+
+def test_groups_are_styles_and_tenths_of_a_trajectory():
+    rows = compare(
+        [0.0, 0.5, 1.0], [0.1, 0.5, 0.7], ["blur", "recorded", "recorded"], step=[-1, 0, 99]
+    ).by_group()
+    assert [(row["group"], row["pairs"]) for row in rows] == [
+        ("blur", 1),
+        ("recorded", 2),
+        ("recorded, tenth 1", 1),
+        ("recorded, tenth 10", 1),
+    ]
+    assert rows[0]["mae"] == pytest.approx(0.1)
+    assert rows[3]["bias"] == pytest.approx(-0.3)
 
 
 def test_evaluation_writes_numbers_table_and_figure(tiny_estimator, tiny_pairs, tmp_path):

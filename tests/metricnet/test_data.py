@@ -44,3 +44,21 @@ def test_a_draw_depends_on_seed_and_number_alone(tiny_pairs):
 def test_a_split_without_pairs_is_refused(tiny_pairs):
     with pytest.raises(InputError, match="no pair of split 'test'"):
         PairDataset(tiny_pairs, "test")
+
+
+def test_draws_come_in_twos_of_relatives_that_are_turned_alike(tiny_pairs):
+    data = PairDataset(tiny_pairs, "train", 3)
+    twos = [(data[2 * number], data[2 * number + 1]) for number in range(40)]
+    related = [(a, b) for a, b in twos if a.family == b.family]
+    assert 3 < len(related) < 40
+    for first, second in related:
+        assert torch.equal(first.mask, second.mask)
+        assert not torch.equal(first.stored, second.stored)
+
+
+def test_a_sample_turns_bytes_into_numbers(tiny_pairs):
+    sample = PairDataset(tiny_pairs, "train")[0]
+    assert sample.stored.dtype == sample.mask.dtype == torch.uint8
+    assert 0 <= sample.probability.min() <= sample.probability.max() <= 1
+    assert torch.equal(sample.truth, (sample.mask > 0).float())
+    assert torch.allclose(sample.roots.square(), sample.densities.float(), atol=1e-3)

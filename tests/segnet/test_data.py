@@ -42,7 +42,7 @@ def test_patches_around_lesions_hold_a_lesion(scans):
 def test_truth_turns_with_the_visits(scans):
     dataset = PatchDataset([scans], 16, lesion_share=1.0, seed=0)
     for item in range(10):
-        visits, truth, _ = dataset[item]
+        visits, truth, *_ = dataset[item]
         lesion = truth[0] > 0
         assert visits[1][lesion].mean() > visits[1][~lesion].mean() + 3
 
@@ -64,7 +64,7 @@ def test_maps_are_cut_and_mirrored_with_the_truth(scans):
     plain = [dataset[item] for item in range(10)]
     dataset.add_maps([[np.where(scans.truth, place, -place), 2 * place]])
     for item in range(10):
-        visits, truth, maps = dataset[item]
+        visits, truth, _, maps = dataset[item]
         assert torch.equal(visits, plain[item].visits)
         assert maps.shape == (2, 16, 16, 16)
         assert torch.equal(maps[0] > 0, truth[0] > 0)

@@ -152,7 +152,7 @@ def test_one_patch_can_be_learnt_by_heart(name):
     truth = patch(2)
     visits = torch.randn(1, 2, EDGE, EDGE, EDGE) * 0.1
     visits[:, 1:] += 3 * truth
-    sample = PatchSample(visits, truth, maps_for(plan, truth, 2))
+    sample = PatchSample(visits, truth, maps=maps_for(plan, truth, 2))
     task = SegmentationTask(build_unet("full_resolution", 4), None, plan, EDGE, Optimisation(2e-2))
     task.log = lambda *_, **__: None
     optimiser = task.configure_optimizers()["optimizer"]

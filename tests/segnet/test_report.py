@@ -112,6 +112,12 @@ def tables_of(page):
     return [table for table in parser.tables if table[0]]
 
 
+def test_links_at_the_top_follow_the_order_of_the_page(page):
+    links = re.findall(r'<a href="#(\w+)">', page)
+    assert "cases" in links
+    assert links == re.findall(r'<section id="(\w+)">', page)
+
+
 def test_numbers_of_the_page_are_those_of_the_tables(page, scored):
     compared = 0
     for source, columns, lines in tables_of(page):

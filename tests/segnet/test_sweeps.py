@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from datagen.lesions import label_lesions, score_lesions
 from segnet.evaluation.sweeps import summarise_sweep, sweep_min_sizes, sweep_thresholds
 from segnet.evaluation.tabulation import as_rows
 
@@ -58,3 +59,26 @@ def test_without_any_truth_lesion_the_means_are_empty(pair):
     rows = sweep_min_sizes("case", "method", clean, ["overlap"], (0.0,))
     (point,) = as_rows(summarise_sweep(rows, "min_size_mm3"))
     assert {point[name] for name in ("dice", "ltpr", "lppv", "f1", "pooled_ltpr")} == {None}
+
+
+def cleaned(mask, min_volume_mm3):
+    """The mask without its lesions of up to a volume, one by one (voxels of 1 mm³)."""
+    labels, count = label_lesions(mask)
+    kept = [label for label in range(1, count + 1) if (labels == label).sum() > min_volume_mm3]
+    return np.isin(labels, kept)
+
+
+@pytest.mark.parametrize("min_volume_mm3", [0.0, 1.0, 3.0, 1000.0])
+def test_every_point_of_a_sweep_is_the_score_of_that_mask_alone(pair_of, min_volume_mm3):
+    rng = np.random.default_rng(3)
+    probability = rng.random((12, 11, 10)).astype(np.float32) ** 4
+    pair = pair_of(rng.random(probability.shape) > 0.95, probability >= 0.5, probability)
+    rules = ("msseg2", "geo", "overlap")
+    thresholds = (0.3, 0.5, 0.9)
+    rows = sweep_thresholds("case", "method", pair, rules, thresholds, min_volume_mm3)
+    rows += sweep_min_sizes("case", "method", pair, rules, (min_volume_mm3,))
+    masks = [cleaned(probability >= value, min_volume_mm3) for value in (*thresholds, 0.5)]
+    expected = [score_lesions(pair.truth, mask, rule) for mask in masks for rule in rules]
+    assert [(row.ltpr, row.lppv, row.f1, row.predicted_lesions) for row in rows] == [
+        (score.ltpr, score.lppv, score.f1, score.predicted_lesions) for score in expected
+    ]

@@ -9,38 +9,17 @@ from metricnet import LesionEstimator, LesionWiseLoss, runs
 from segnet.config import TrainSettings
 from segnet.data import PatchSample
 from segnet.inference import foreground_probability
+from segnet.learned import Course, LearnedTerm
 from segnet.objective import LossPlan
-from segnet.training import LearnedTerm, Optimisation, SegmentationTask, exact_f1
+from segnet.training import Optimisation, SegmentationTask
 from segnet.unet import build_unet
-
-SPACING_MM = (1.0, 1.0, 1.0)
 
 
 @pytest.fixture
 def learned() -> LearnedTerm:
     torch.manual_seed(0)
     loss = LesionWiseLoss(LesionEstimator("structured", 16))
-    return LearnedTerm(loss, alpha=0.2, warmup_epochs=3, rule="overlap", spacing_mm=1.0)
-
-
-def test_the_learned_term_is_silent_for_its_warm_up(learned):
-    assert [learned.alpha(epoch) for epoch in (0, 2, 3, 9)] == [0.0, 0.0, 0.2, 0.2]
-
-
-def test_exact_score_of_each_sample_is_that_of_its_thresholded_map():
-    truth = torch.zeros(2, 1, 8, 8, 8)
-    truth[:, :, 1, 1, 1] = truth[:, :, 6, 6, 6] = 1
-    probability = 0.9 * truth
-    probability[1, :, 6, 6, 6] = 0.49
-    f1 = exact_f1(probability, truth, "overlap", SPACING_MM)
-    assert f1.tolist() == pytest.approx([1.0, 2 / 3])
-
-
-def test_an_empty_truth_without_a_score_counts_as_one_where_nothing_is_predicted():
-    truth = torch.zeros(2, 1, 8, 8, 8)
-    probability = truth.clone()
-    probability[1, :, 2:5, 2:5, 2:5] = 1
-    assert exact_f1(probability, truth, "msseg2", SPACING_MM).tolist() == [1.0, 0.0]
+    return LearnedTerm(loss, Course(0.2, warmup_epochs=3), "overlap", 1.0)
 
 
 def test_checkpoints_hold_the_network_without_the_estimator(learned):
@@ -92,7 +71,7 @@ def test_history_logs_dice_estimate_exact_score_and_their_gap(tiny_run):
     with (tiny_run / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [float(row["epoch"]) for row in rows] == [1, 2, 3]
-    assert [float(row["train/alpha"]) for row in rows] == pytest.approx([0, 0.2, 0.2])
+    assert [float(row["train/alpha"]) for row in rows] == pytest.approx([0, 0.2 / 3, 0.4 / 3])
     for row in rows:
         for name in ("train/dice_loss", "train/estimated_f1", "train/exact_f1", "train/gap"):
             assert 0 <= float(row[name]) <= 1

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
+from datagen.lesions import foreground_box
 from segnet.evaluation.surfaces import score_surfaces, surface_of, volume_hd95_mm
-from segnet.evaluation.voxelwise import dice_coefficient, foreground_box, score_voxels
+from segnet.evaluation.voxelwise import dice_coefficient, score_voxels
 
 SHAPES = st.tuples(*[st.integers(1, 6)] * 3)
 MASKS = SHAPES.flatmap(lambda shape: npst.arrays(bool, shape))

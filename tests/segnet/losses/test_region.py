@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segnet.losses import dice_loss
+from segnet.losses import dice_loss, dice_loss_per_sample, generalised_dice_loss
 
 
 def maps(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,3 +30,12 @@ def test_a_false_lesion_in_an_empty_patch_costs_through_the_batch():
     without = dice_loss(probability, truth)
     probability[1, 0, 2, 2] = 1
     assert dice_loss(probability, truth) > without + 0.2
+
+
+@pytest.mark.parametrize("loss", [dice_loss_per_sample, generalised_dice_loss])
+def test_a_nearly_perfect_prediction_keeps_its_small_loss_in_single_precision(loss):
+    truth = (torch.rand(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0)) > 0.9).float()
+    probability = (truth - 1e-4).abs()
+    exact = float(loss(probability.double(), truth.double()))
+    assert 0 < exact < 1e-6
+    assert float(loss(probability, truth)) == pytest.approx(exact, rel=1e-3)

@@ -1,0 +1,85 @@
+"""How a training was launched: alone, as one of several processes, or by SLURM."""
+
+import os
+import signal
+import subprocess
+from typing import Any
+
+import click
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.plugins.environments import SLURMEnvironment
+
+from datagen.errors import InputError
+
+
+def rank() -> int:
+    """Number of this process among those of the training; 0 writes the run folder."""
+    for name in ("RANK", "LOCAL_RANK"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return int(os.environ.get("SLURM_PROCID", 0)) if SLURMEnvironment.detect() else 0
+
+
+def layout(devices: int) -> tuple[int, int]:
+    """Processes per machine, and machines, as torchrun or srun started them; else `devices`, 1.
+
+    Raises InputError where SLURM does not tell how many there are on each machine.
+    """
+    if torch.distributed.is_torchelastic_launched():
+        here, all_of_them = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        return here, all_of_them // here
+    all_of_them = int(os.environ.get("SLURM_NTASKS", 1)) if SLURMEnvironment.detect() else 1
+    if all_of_them == 1:
+        return devices, 1
+    per_machine = os.environ.get("SLURM_NTASKS_PER_NODE")
+    if per_machine is None:
+        raise InputError(
+            f"SLURM starts {all_of_them} tasks, but on how many machines? Ask for them with "
+            "--ntasks-per-node instead of --ntasks"
+        )
+    return int(per_machine), all_of_them // int(per_machine)
+
+
+def share_of_batch(batch: int, devices: int) -> int:
+    """Patches of a step for each process; InputError where they cannot be dealt out evenly."""
+    here, machines = layout(devices)
+    processes = here * machines
+    if batch % processes:
+        raise InputError(
+            f"--batch {batch} cannot be dealt to {processes} processes; give a multiple of it"
+        )
+    return batch // processes
+
+
+def is_requeued() -> bool:
+    """Tell whether SLURM starts this job anew after it was requeued."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
+
+
+def cluster_plugins() -> list[Any]:
+    """Keep the trainer from its own requeueing: it would save and resume amid an epoch."""
+    if torch.distributed.is_torchelastic_launched() or not SLURMEnvironment.detect():
+        return []
+    return [SLURMEnvironment(auto_requeue=False)]
+
+
+class Requeue(Callback):
+    """Asks SLURM to requeue the job when it announces its end by SIGUSR1.
+
+    The last checkpoint is that of the last full epoch, from which the restarted job goes on.
+    """
+
+    def on_fit_start(self, trainer: lightning.Trainer, *_: object) -> None:
+        """Listen for the signal where this is the first process of a job."""
+        job = os.environ.get("SLURM_JOB_ID")
+        if job and trainer.is_global_zero:
+            signal.signal(signal.SIGUSR1, lambda *_: _requeue(job))
+
+
+def _requeue(job: str) -> None:
+    array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
+    name = f"{array}_{task}" if array and task else job
+    click.echo(f"requeueing job {name}; it goes on after its last full epoch", err=True)
+    subprocess.run(["scontrol", "requeue", name], check=False)

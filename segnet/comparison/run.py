@@ -1,0 +1,189 @@
+"""All cells of a comparison, here or elsewhere, and the tables that come of the finished ones."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from datagen.config import format_recipe
+from datagen.crew import Crew
+from datagen.errors import InputError
+from datagen.files import read_table, whole_file, write_table
+from segnet import curves, training
+from segnet.comparison.cells import read_cost
+from segnet.comparison.gathering import Finished, over_seeds, read_cell, values_by_seed
+from segnet.comparison.pictures import draw_methods
+from segnet.comparison.plan import Cell, list_cells, write_folds
+from segnet.comparison.settings import SECTION, CompareSettings, read_method, train_settings
+from segnet.comparison.tabulation import (
+    MethodCost,
+    SeedMean,
+    against,
+    against_sheet,
+    method_costs,
+    papers_sheet,
+    seed_means,
+)
+from segnet.evaluation.case import CaseScore, VoxelRow
+from segnet.evaluation.paired import Comparison, MeanRank, compare, mean_ranks
+from segnet.evaluation.summaries import Summary, summarise
+from segnet.evaluation.sweeps import SweepPoint, summarise_sweep
+from segnet.tables import Sheet, as_latex, as_markdown
+
+CONFIG = "config.toml"
+
+
+class Failed(NamedTuple):
+    """A cell that did not come to its end, and the last words of its log."""
+
+    cell: str
+    reason: str
+
+
+class Compared(NamedTuple):
+    """The papers' table, the tests against the reference, and the cells that failed."""
+
+    papers: Sheet
+    tests: Sheet
+    failures: list[Failed]
+    runs: int
+
+
+def prepare(settings: CompareSettings) -> list[Cell]:
+    """Check every method, write the folds and the settings; return the cells that are not finished.
+
+    Raises InputError where the table or the cohort cannot be used, or the folder holds cells or
+    folds of another table.
+    """
+    cells = list_cells(settings)
+    for cell in dict.fromkeys(cell._replace(fold=0, seed=0) for cell in cells):
+        _require_trainable(settings, cell.method)
+    unfinished = [cell for cell in cells if read_cost(settings, cell) is None]
+    write_folds(settings)
+    with whole_file(settings.out / CONFIG) as partial:
+        partial.write_text(format_recipe(SECTION, settings), encoding="utf-8")
+    return unfinished
+
+
+def _require_trainable(settings: CompareSettings, name: str) -> None:
+    method = read_method(settings, name)
+    if method.baseline:
+        return
+    try:
+        training.require_possible(train_settings(method, settings.cohort, settings.out, 0))
+    except InputError as error:
+        raise InputError(f"method '{name}': {error}") from error
+
+
+def commands(settings: CompareSettings) -> list[str]:
+    """Return a command line for each open cell, to be run in any order, and on any machine."""
+    return [shlex.join(["segnet", *_arguments(settings, cell)]) for cell in prepare(settings)]
+
+
+def compare_methods(settings: CompareSettings) -> Compared:
+    """Run the open cells, each in a process of its own, and write the tables of all finished ones.
+
+    Raises InputError with the first failure where no cell came to its end.
+    """
+    unfinished = prepare(settings)
+    jobs = [(_arguments(settings, cell), str(Path.cwd())) for cell in unfinished]
+    said: list[str] = []
+    if jobs:
+        with Crew(settings.workers, settings.cluster) as crew:
+            said = crew.run(run_alone, jobs, "trainings")
+    failures = [
+        Failed(cell.name, reason) for cell, reason in zip(unfinished, said, strict=True) if reason
+    ]
+    write_table(settings.out / "failures.csv", [row._asdict() for row in failures], Failed._fields)
+    costs = {cell: read_cost(settings, cell) for cell in list_cells(settings)}
+    finished = [read_cell(cell, cost, settings.out) for cell, cost in costs.items() if cost]
+    if not finished:
+        raise InputError(f"no training came to its end; {failures[0].cell}: {failures[0].reason}")
+    return _tabulate(finished, failures, settings)
+
+
+def run_alone(arguments: list[str], folder: str) -> str:
+    """Run a command of segnet in a process of its own; return its last words where it fails."""
+    program = [sys.executable, "-c", "from segnet.cli import main; main(prog_name='segnet')"]
+    done = subprocess.run(
+        [*program, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return ""
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"ended with exit code {done.returncode}"
+
+
+def _arguments(settings: CompareSettings, cell: Cell) -> list[str]:
+    out = str(settings.out)
+    config = str(settings.out / CONFIG)
+    return ["compare", "--config", config, "--out", out, "--cell", cell.name]
+
+
+def _tabulate(
+    finished: Sequence[Finished], failures: list[Failed], settings: CompareSettings
+) -> Compared:
+    by_seed = values_by_seed(finished)
+    values, reference = over_seeds(by_seed.values()), settings.reference or _first(settings)
+    patients = {case: name for one in finished for case, name in one.patients.items()}
+    summaries = [summarise(one, patients, settings.resamples, settings.seed) for one in values]
+    costs, tests, seeds = method_costs(finished), against(values, reference), seed_means(by_seed)
+    sweep = summarise_sweep([row for one in finished for row in one.sweep], "threshold")
+    papers, tested = papers_sheet(summaries, costs), against_sheet(tests, reference)
+    out = settings.out
+    _write(out / "aggregate.csv", summaries, Summary)
+    _write(out / "comparisons.csv", compare(values), Comparison)
+    _write(out / "against.csv", tests, Comparison)
+    _write(out / "ranks.csv", mean_ranks(values), MeanRank)
+    _write(out / "seeds.csv", seeds, SeedMean)
+    _write(out / "costs.csv", costs, MethodCost)
+    _write(out / "thresholds.csv", sweep, SweepPoint)
+    _write_cells(out, finished)
+    for suffix, turn in ((".md", as_markdown), (".tex", as_latex)):
+        _write_text(out / f"table{suffix}", "\n".join(turn(sheet) for sheet in (papers, tested)))
+    _save(draw_methods(summaries, seeds), out / "methods.png")
+    if sweep:
+        # as read back from the file, whose empty cells the curves leave out
+        rows = [dict(row) for row in read_table(out / "thresholds.csv")]
+        _save(curves.draw_thresholds(rows), out / "thresholds.png")
+    return Compared(papers, tested, failures, len(finished))
+
+
+def _first(settings: CompareSettings) -> str:
+    return next(iter(settings.methods))
+
+
+def _write_cells(out: Path, finished: Sequence[Finished]) -> None:
+    """Write what every cell says of every case, and what it took."""
+    cell = ("method", "fold", "seed")
+    tables: list[tuple[str, Any, Any]] = [
+        ("cases", CaseScore, "scores"),
+        ("voxelwise", VoxelRow, "voxels"),
+    ]
+    for name, kind, field in tables:
+        rows = [
+            {**row._asdict(), **one.cell._asdict()}
+            for one in finished
+            for row in getattr(one, field)
+        ]
+        write_table(out / f"{name}.csv", rows, dict.fromkeys([*cell, *kind._fields]))
+    rows = [{**one.cell._asdict(), **one.cost._asdict()} for one in finished]
+    write_table(out / "cells.csv", rows, rows[0])
+
+
+def _write(path: Path, rows: Sequence[Any], kind: Any) -> None:
+    write_table(path, [row._asdict() for row in rows], kind._fields)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=150)

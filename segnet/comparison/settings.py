@@ -1,0 +1,129 @@
+"""Settings of 'segnet compare', and from them those of each single training."""
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import Field, ValidationError, model_validator
+
+from datagen.config import MAX_SEED, AnySettings, Settings, not_recorded
+from datagen.errors import InputError
+from datagen.lesions import Rule
+from segnet.config import Baseline, PredictSettings, TrainSettings
+
+SECTION = "segnet.compare"
+# what the comparison itself decides about each training and each prediction
+_OWN_OF_TRAINING = {"cohort", "out", "seed", "resume", "validation_fraction"}
+_OWN_OF_PREDICTION = {"out", "model", "baseline", "cohort", "split", "time1", "time2", "brain_mask"}
+
+
+class CompareSettings(Settings):
+    """Settings of 'segnet compare'."""
+
+    cohort: Path = Field(description="Folder in MSSEG-2 or BIDS layout, or a cohort.csv.")
+    out: Path = not_recorded(Path("runs/compare"), "Folder to write.")
+    methods: dict[str, dict[str, Any]] = Field(
+        {}, description="A table for each method: settings of 'segnet train', or a baseline."
+    )
+    train: dict[str, Any] = Field({}, description="Settings of 'segnet train' for all methods.")
+    predict: dict[str, Any] = Field({}, description="Settings of 'segnet predict' for all methods.")
+    folds: int = Field(
+        1, description="Parts of the patients, each tested once; 1: the cohort's own split.", ge=1
+    )
+    seeds: tuple[int, ...] = Field(
+        (0, 1, 2), description="Seed of a training; repeatable.", min_length=1
+    )
+    validation_fraction: float = Field(
+        0.2, description="Share of the patients not tested that chooses the epoch.", gt=0, lt=1
+    )
+    rule: tuple[Rule, ...] = Field(
+        ("overlap", "msseg2"), description="Matching rule; repeatable.", min_length=1
+    )
+    reference: str | None = Field(
+        None, description="Method that each other is tested against; default: the first."
+    )
+    threads: int = Field(1, description="Threads of each training.", ge=1)
+    resamples: int = Field(2000, description="Resamples of the bootstrap interval.", ge=100)
+    seed: int = Field(0, description="Seed of folds and bootstrap.", ge=0, le=MAX_SEED)
+    workers: int = not_recorded(1, "Trainings at a time on this machine.", ge=1)
+    cluster: str | None = not_recorded(
+        None, "Address of a Dask scheduler whose workers share this folder, instead of --workers."
+    )
+    print_commands: bool = not_recorded(
+        False, "Print a command for each open training, as for a SLURM array, and end."
+    )
+    cell: str | None = not_recorded(None, "Run this training alone: METHOD/FOLD/SEED.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "CompareSettings":
+        if not self.methods:
+            raise ValueError("no method; give a table [segnet.compare.methods.NAME] in --config")
+        for name in self.methods:
+            if not name or name.startswith(".") or set(name) & set("/\\\n\r\t"):
+                raise ValueError(f"'{name}' cannot name a method; it becomes a folder's name")
+        if self.reference is not None and self.reference not in self.methods:
+            raise ValueError(f"reference '{self.reference}' is none of the methods")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed stands twice among the seeds")
+        if any(not 0 <= seed <= MAX_SEED for seed in self.seeds):
+            raise ValueError("a seed lies between 0 and 2^63 - 1")
+        return self
+
+
+class Method(NamedTuple):
+    """What one method is: a training's settings or a baseline, and how it predicts."""
+
+    name: str
+    train: dict[str, Any]
+    predict: dict[str, Any]
+    baseline: Baseline | None
+
+
+def read_method(settings: CompareSettings, name: str) -> Method:
+    """Return a method of the table; InputError where its settings cannot be used."""
+    own = dict(settings.methods[name])
+    baseline, predict = own.pop("baseline", None), own.pop("predict", {})
+    if baseline is not None and baseline not in get_args(Baseline):
+        known = ", ".join(get_args(Baseline))
+        raise InputError(f"method '{name}': baseline {baseline!r} is none of {known}")
+    if baseline is not None and own:
+        raise InputError(f"method '{name}': a baseline is not trained; remove '{min(own)}'")
+    if not isinstance(predict, dict):
+        raise InputError(f"method '{name}': 'predict' needs a table of settings")
+    method = Method(name, {**settings.train, **own}, {**settings.predict, **predict}, baseline)
+    _refuse(name, method.train, _OWN_OF_TRAINING)
+    _refuse(name, method.predict, _OWN_OF_PREDICTION)
+    train_settings(method, settings.cohort, settings.out, 0)
+    predict_settings(method, settings.cohort, settings.out, settings.out)
+    return method
+
+
+def train_settings(method: Method, cohort: Path, out: Path, seed: int) -> TrainSettings:
+    """Settings of one training; it resumes what was begun."""
+    values = {**method.train, "cohort": cohort, "out": out, "seed": seed, "resume": True}
+    return _validated(TrainSettings, values, method.name)
+
+
+def predict_settings(method: Method, cohort: Path, run: Path, out: Path) -> PredictSettings:
+    """Settings of the prediction of a fold's test cases."""
+    source: dict[str, Any] = {"baseline": method.baseline} if method.baseline else {"model": run}
+    split: Literal["test"] = "test"
+    values = {**method.predict, **source, "cohort": cohort, "split": split, "out": out}
+    return _validated(PredictSettings, values, method.name)
+
+
+def _refuse(name: str, values: dict[str, Any], decided: set[str]) -> None:
+    for key in sorted(decided & values.keys()):
+        raise InputError(f"method '{name}': '{key}' is set by the comparison; remove it")
+
+
+def _validated(model: type[AnySettings], values: dict[str, Any], name: str) -> AnySettings:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        said = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            said = "there is no such setting"
+        shown = f"'{key}': {said}, got {first['input']!r}" if key else said
+        raise InputError(f"method '{name}': {shown}") from error

@@ -1,0 +1,95 @@
+"""The learned term α (1 − F̂): when it is switched on, and how far its estimates are trusted."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from datagen.lesions import Rule, score_lesions
+from metricnet.loss import LesionWiseLoss
+
+
+class Course(NamedTuple):
+    """Course of α: 0 for some epochs of warm-up, then rising evenly to its full value."""
+
+    alpha: float
+    warmup_epochs: int = 0
+    ramp_epochs: int = 0
+
+    def at(self, epoch: int) -> float:
+        """Weight in an epoch, counted from 0."""
+        risen = (epoch - self.warmup_epochs + 1) / (self.ramp_epochs + 1)
+        return self.alpha * min(max(risen, 0.0), 1.0)
+
+
+class LearnedValue(NamedTuple):
+    """Value of the term for one batch, and what it is made of: one number per sample, but α."""
+
+    loss: Float[Tensor, ""]
+    alpha: float
+    estimated_f1: Float[Tensor, " batch"]
+    exact_f1: Float[Tensor, " batch"]
+    trust: Float[Tensor, " batch"]
+
+    @property
+    def gap(self) -> Float[Tensor, " batch"]:
+        """Distance of estimate and exact score."""
+        return (self.estimated_f1 - self.exact_f1).abs()
+
+
+class LearnedTerm(nn.Module):
+    """The frozen estimator's term α (1 − F̂), and the rule and spacing behind its labels.
+
+    With `trusted_gap` each sample's term is weighted by 1 − |F̂ − F| / trusted_gap, at least 0: an
+    estimate that is as far as that from the exact score of the thresholded patch teaches nothing.
+    Without it every estimate counts in full, as published.
+    """
+
+    def __init__(
+        self,
+        loss: LesionWiseLoss,
+        course: Course,
+        rule: Rule,
+        spacing_mm: float,
+        trusted_gap: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.loss, self.rule, self.spacing_mm = loss, rule, (spacing_mm,) * 3
+        self._course, self._trusted_gap = course, trusted_gap
+
+    def forward(
+        self,
+        probability: Float[Tensor, "batch 1 d h w"],
+        truth: Float[Tensor, "batch 1 d h w"],
+        epoch: int,
+    ) -> LearnedValue:
+        """Weigh 1 − F̂ of each sample; no gradient while α is 0."""
+        alpha = self._course.at(epoch)
+        with torch.set_grad_enabled(alpha > 0):
+            estimated = self.loss.estimated_f1(probability, truth)
+        exact = exact_f1(probability, truth, self.rule, self.spacing_mm)
+        trust = self._trust((estimated.detach() - exact).abs())
+        loss = alpha * (trust * (1 - estimated)).mean()
+        return LearnedValue(loss, alpha, estimated, exact, trust)
+
+    def _trust(self, gap: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        if self._trusted_gap is None:
+            return torch.ones_like(gap)
+        return (1 - gap / self._trusted_gap).clamp(min=0)
+
+
+def exact_f1(
+    probability: Float[Tensor, "batch 1 d h w"],
+    truth: Float[Tensor, "batch 1 d h w"],
+    rule: Rule,
+    spacing_mm: tuple[float, float, float],
+) -> Float[Tensor, " batch"]:
+    """Exact L-F1 of each sample's thresholded map; where the rule gives none, 1 if it is empty."""
+    predicted = (probability[:, 0].detach() >= 0.5).cpu().numpy()
+    scores = [
+        score_lesions(wanted, found, rule, spacing_mm)
+        for wanted, found in zip(truth[:, 0].cpu().numpy() > 0, predicted, strict=True)
+    ]
+    f1 = [float(s.predicted_lesions == 0) if s.f1 is None else s.f1 for s in scores]
+    return torch.tensor(f1, device=probability.device)

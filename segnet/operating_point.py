@@ -1,0 +1,134 @@
+"""Threshold and smallest lesion of a trained network, chosen on its validation cases."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+from torch import Tensor
+
+from datagen.errors import InputError
+from datagen.files import whole_file
+from datagen.lesions import Rule, score_lesions
+from datagen.scans import Scans
+from segnet.config import MIN_VOLUME_MM3, PredictSettings
+from segnet.data import LabelledScans
+from segnet.inference import find_lesions, predict_probabilities
+
+FILE_NAME = "operating_point.json"
+THRESHOLD = 0.5
+_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+_MIN_VOLUMES_MM3 = (0.0, MIN_VOLUME_MM3, 6.0, 10.0, 20.0, 40.0)
+_RULES: tuple[Rule, ...] = ("overlap", "msseg2")
+_OVERLAP = 0.25  # of windows: what the maps gain beyond it does not move a threshold
+
+
+class OperatingPoint(NamedTuple):
+    """From which probability on is lesion, and up to which volume lesions are dropped.
+
+    `f1` is the exact L-F1 that was reached, the mean of "overlap" and "msseg2" over the `cases`
+    it was chosen on.
+    """
+
+    threshold: float
+    min_volume_mm3: float
+    f1: float
+    cases: int
+
+
+def choose_point(
+    network: Callable[[Tensor], Tensor], cases: Sequence[LabelledScans], patch: int
+) -> OperatingPoint:
+    """Return the point with the best mean L-F1 over the cases.
+
+    Of equally good points, the one whose threshold is nearest to 0.5, then whose volume is nearest
+    to 3 mm³. A case where "msseg2" gives no L-F1 counts 1 there if nothing was predicted, else 0.
+    """
+    points = [(threshold, size) for threshold in _THRESHOLDS for size in _MIN_VOLUMES_MM3]
+    scores = np.mean([_scores(network, case.scans, patch, points) for case in cases], axis=0)
+    best = max(
+        range(len(points)),
+        # rounded: sums of the same scores in another order are no better
+        key=lambda at: (
+            round(float(scores[at]), 9),
+            -abs(points[at][0] - THRESHOLD),
+            -abs(points[at][1] - MIN_VOLUME_MM3),
+        ),
+    )
+    return OperatingPoint(*points[best], float(scores[best]), len(cases))
+
+
+def save_point(run: Path, point: OperatingPoint) -> None:
+    """Write the point into a run folder."""
+    with whole_file(run / FILE_NAME) as partial:
+        partial.write_text(json.dumps(point._asdict(), indent=2) + "\n", encoding="utf-8")
+
+
+def read_point(run: Path) -> OperatingPoint | None:
+    """Return the point of a run, None where it has none; InputError where it is damaged."""
+    path = run / FILE_NAME
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        point = OperatingPoint(
+            float(values["threshold"]),
+            float(values["min_volume_mm3"]),
+            float(values["f1"]),
+            int(values["cases"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}); delete it, and give --threshold and --min-volume-mm3"
+        ) from error
+    if not (0 < point.threshold < 1 and point.min_volume_mm3 >= 0):
+        raise InputError(f"{path}: a threshold within 0 to 1 and a volume are needed, got {point}")
+    return point
+
+
+def settle_point(settings: PredictSettings) -> tuple[PredictSettings, str]:
+    """Fill in threshold and smallest lesion, and say where they come from.
+
+    Flags win over the point of the model's run, that over 0.5 and 3 mm³.
+    """
+    chosen = read_point(settings.model) if settings.model else None
+    given = {"threshold": settings.threshold, "min_volume_mm3": settings.min_volume_mm3}
+    added = {name: getattr(chosen, name) for name in given if chosen and given[name] is None}
+    settled = settings.model_copy(update=added)
+    threshold, min_volume_mm3 = point_of(settled)
+    said = f"threshold {threshold:g}, lesions up to {min_volume_mm3:g} mm³ dropped"
+    if chosen and added:
+        names = {"threshold": "threshold", "min_volume_mm3": "volume"}
+        which = " and ".join(names[name] for name in added)
+        said += f"; {which} chosen on {chosen.cases} validation cases"
+    return settled, said
+
+
+def point_of(settings: PredictSettings) -> tuple[float, float]:
+    """Threshold and smallest lesion as given, else 0.5 and 3 mm³."""
+    threshold, min_volume_mm3 = settings.threshold, settings.min_volume_mm3
+    return (
+        THRESHOLD if threshold is None else threshold,
+        MIN_VOLUME_MM3 if min_volume_mm3 is None else min_volume_mm3,
+    )
+
+
+def _scores(
+    network: Callable[[Tensor], Tensor],
+    scans: Scans,
+    patch: int,
+    points: Sequence[tuple[float, float]],
+) -> list[float]:
+    maps: Float32[np.ndarray, "class x y z"]
+    maps = predict_probabilities(network, scans, patch, _OVERLAP)
+    probability = maps.sum(axis=0)
+    return [_score(scans, find_lesions(probability, *point, scans.grid)) for point in points]
+
+
+def _score(scans: Scans, found: np.ndarray) -> float:
+    spacing_mm = scans.grid.spacing_mm
+    of_rules = [score_lesions(scans.truth, found, rule, spacing_mm).f1 for rule in _RULES]
+    clean = float(not found.any())
+    return float(np.mean([clean if f1 is None else f1 for f1 in of_rules]))

@@ -1,0 +1,83 @@
+"""Processes and machines as torchrun and SLURM announce them."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as lightning
+
+from datagen.errors import InputError
+from metricnet import launch
+
+NAMES = (
+    "RANK",
+    "LOCAL_RANK",
+    "SLURM_PROCID",
+    "SLURM_NTASKS",
+    "SLURM_NTASKS_PER_NODE",
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+)
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def launched_by_torchrun(monkeypatch, rank="3"):
+    values = {"RANK": rank, "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "x"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_alone_a_process_is_the_first_and_has_the_devices_that_it_asks_for():
+    assert (launch.rank(), launch.layout(3), launch.is_requeued()) == (0, (3, 1), False)
+
+
+def test_torchrun_decides_over_processes_and_machines(monkeypatch):
+    launched_by_torchrun(monkeypatch)
+    assert (launch.rank(), launch.layout(1)) == (3, (2, 2))
+    assert launch.share_of_batch(8, 1) == 2
+    assert launch.cluster_plugins() == []
+
+
+def test_a_batch_that_cannot_be_dealt_out_is_refused(monkeypatch):
+    launched_by_torchrun(monkeypatch)
+    with pytest.raises(InputError, match="--batch 6 cannot be dealt to 4 processes"):
+        launch.share_of_batch(6, 1)
+
+
+def test_slurm_decides_over_the_tasks_of_a_job(monkeypatch):
+    for name, value in {"NTASKS": "4", "PROCID": "1", "NTASKS_PER_NODE": "2"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert (launch.rank(), launch.layout(1)) == (1, (2, 2))
+    (plugin,) = launch.cluster_plugins()
+    assert not plugin.auto_requeue
+
+
+def test_tasks_on_nobody_knows_how_many_machines_are_refused(monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    with pytest.raises(InputError, match="--ntasks-per-node"):
+        launch.layout(1)
+
+
+@pytest.mark.parametrize(("array", "name"), [({}, "77"), ({"JOB": "70", "TASK": "4"}, "70_4")])
+def test_the_announced_end_of_a_job_requeues_it(array, name, monkeypatch, tmp_path):
+    asked = tmp_path / "asked"
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {asked}\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    for part, value in array.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_{part}_ID", value)
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        trainer = lightning.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+        launch.Requeue().on_fit_start(trainer)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert Path(asked).read_text().split() == ["requeue", name]
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -1,0 +1,173 @@
+"""Methods × folds × seeds: who is tested when, what is averaged, and what is compared."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from datagen.errors import InputError
+from datagen.files import write_table
+from datagen.layouts import Case
+from segnet.comparison.gathering import over_seeds, read_rows
+from segnet.comparison.pictures import draw_methods
+from segnet.comparison.plan import deal_folds, find_cell, list_cells
+from segnet.comparison.settings import CompareSettings, read_method, train_settings
+from segnet.comparison.tabulation import MethodCost, SeedMean, against, papers_sheet
+from segnet.evaluation.case import CaseScore
+from segnet.evaluation.paired import holm
+from segnet.evaluation.summaries import Values, summarise
+
+
+@pytest.fixture
+def case_of(tmp_path):
+    def build(name, patient=None, split=None):
+        return Case(name, patient or name, tmp_path, tmp_path, truth=tmp_path, split=split)
+
+    return build
+
+
+def settings_for(**changes):
+    methods = {"dice": {"alpha": 0.0}, "nothing": {"baseline": "empty"}}
+    return CompareSettings.model_validate({"cohort": "cohort", "methods": methods, **changes})
+
+
+@given(st.integers(3, 30), st.integers(2, 5), st.integers(0, 9))
+def test_each_patient_is_tested_once_and_never_trained_on_there(patients, folds, seed):
+    assume(patients >= max(folds, 4))
+    here = CaseBuilder()
+    cases = [here(f"{number}{order}", f"{number}") for number in range(patients) for order in "ab"]
+    dealt = deal_folds(cases, folds, 0.2, seed)
+    tested = [{case.patient for case in fold if case.split == "test"} for fold in dealt]
+    assert sorted(patient for one in tested for patient in one) == sorted(
+        {case.patient for case in cases}
+    )
+    for fold in dealt:
+        of_split = {
+            split: {case.patient for case in fold if case.split == split}
+            for split in ("train", "validation", "test")
+        }
+        assert all(of_split.values())
+        assert sum(map(len, of_split.values())) == patients
+        assert len(fold) == len(cases)
+
+
+class CaseBuilder:
+    """Cases without a folder: hypothesis takes no fixture that lasts for one example."""
+
+    def __call__(self, name, patient):
+        from pathlib import Path
+
+        return Case(name, patient, Path(), Path(), truth=Path())
+
+
+def test_one_fold_keeps_the_cohorts_own_test_cases(case_of):
+    cases = [case_of("a", split="test"), case_of("b", split="train"), case_of("c"), case_of("d")]
+    (fold,) = deal_folds(cases, 1, 0.3, 0)
+    assert [case.name for case in fold if case.split == "test"] == ["a"]
+    assert sorted(str(case.split) for case in fold) == ["test", "train", "train", "validation"]
+
+
+def test_one_fold_keeps_the_cohorts_own_validation_cases_too(case_of):
+    splits = {"a": "test", "b": "train", "c": "validation", "d": "train"}
+    cases = [case_of(name, split=split) for name, split in splits.items()]
+    (fold,) = deal_folds(cases, 1, 0.3, 7)
+    assert {case.name: case.split for case in fold} == splits
+
+
+@pytest.mark.parametrize(("folds", "said"), [(1, "--folds 2"), (2, "too few"), (5, "too few")])
+def test_patients_that_cannot_be_dealt_out_are_refused(folds, said, case_of):
+    with pytest.raises(InputError, match=said):
+        deal_folds([case_of("a"), case_of("b")], folds, 0.2, 0)
+
+
+def test_a_case_without_truth_is_refused(case_of):
+    with pytest.raises(InputError, match="case b has no truth"):
+        deal_folds([case_of("a"), case_of("b")._replace(truth=None)], 2, 0.2, 0)
+
+
+def test_a_baseline_has_one_seed_and_a_training_has_all():
+    cells = list_cells(settings_for(folds=2, seeds=(4, 5)))
+    assert [cell.name for cell in cells if cell.method == "nothing"] == [
+        "nothing/0/4",
+        "nothing/1/4",
+    ]
+    assert len([cell for cell in cells if cell.method == "dice"]) == 4
+    assert find_cell(settings_for(), "dice/0/2").seed == 2
+
+
+def test_a_methods_own_settings_win_over_those_of_all():
+    settings = settings_for(
+        methods={"a": {"alpha": 0.0, "epochs": 3}, "b": {"alpha": 0.0}}, train={"epochs": 7}
+    )
+    epochs = [
+        train_settings(read_method(settings, name), settings.cohort, settings.out, 0).epochs
+        for name in settings.methods
+    ]
+    assert epochs == [3, 7]
+
+
+def test_seeds_are_averaged_case_by_case_where_the_score_is_defined():
+    first = Values("m", "overlap", "f1", {"a": 0.2, "b": None, "c": None})
+    second = Values("m", "overlap", "f1", {"a": 0.6, "b": 0.5, "c": None})
+    (mean,) = over_seeds([[first], [second]])
+    assert mean.by_case == {"a": pytest.approx(0.4), "b": 0.5, "c": None}
+
+
+def test_tests_against_a_reference_are_corrected_for_their_own_number():
+    rng = np.random.default_rng(0)
+
+    def scored(name, shift):
+        numbers = {f"case{i}": float(x) for i, x in enumerate(rng.normal(shift, 1, 12))}
+        return Values(name, "overlap", "f1", numbers)
+
+    rows = against([scored("a", 0.0), scored("b", 1.0), scored("c", 3.0)], "a")
+    assert [(row.first, row.second) for row in rows] == [("b", "a"), ("c", "a")]
+    assert rows[1].mean_difference > 2
+    corrected = holm(np.array([row.p for row in rows]))
+    assert [row.p_holm for row in rows] == corrected.tolist()
+
+
+def test_rows_are_read_back_as_they_were_written(tmp_path):
+    rows = [
+        CaseScore("p1", "m", "overlap", False, 0.5, 1.0, 0.25, 0.4, 2, 8, 2, 2, 30.0),
+        CaseScore("p2", "m", "msseg2", True, 0.0, 0.0, 0.0, None, 0, 1, 0, 0, 4.5),
+    ]
+    path = tmp_path / "cases.csv"
+    write_table(path, [row._asdict() for row in rows], CaseScore._fields)
+    assert read_rows(path, CaseScore) == rows
+    path.write_text(path.read_text().replace("False", "no"))
+    with pytest.raises(InputError, match="damaged"):
+        read_rows(path, CaseScore)
+
+
+@pytest.fixture
+def summaries():
+    scores = {"good": (0.8, 0.6), "bad": (0.3, 0.1), "silent": (None, None)}
+    values = [
+        Values(method, rule, metric, dict(zip("ab", numbers, strict=True)))
+        for method, numbers in scores.items()
+        for rule, metric in (("overlap", "f1"), ("voxel-wise", "dice"), ("voxel-wise", "hd95_mm"))
+    ]
+    return [summarise(one, {"a": "a", "b": "b"}, 100, 0) for one in values]
+
+
+def test_the_papers_table_shows_mean_and_deviation_and_a_dash_where_nothing_is_defined(summaries):
+    costs = [
+        MethodCost("good", 3, 11.0, 120.0, 5.0, 1.5, None),
+        MethodCost("silent", 1, None, None, 5.0, None, None),
+    ]
+    sheet = papers_sheet(summaries, costs)
+    good, silent = ([cell.text for cell in row] for row in sheet.rows)
+    by_head = dict(zip(sheet.heads, good, strict=True))
+    assert by_head["L-F1 overlap"] == by_head["DSC"] == "0.700 ± 0.141"
+    assert by_head["HD95 (mm)"] == "0.7 ± 0.1"
+    assert (by_head["training (min)"], by_head["memory (GiB)"]) == ("2.0", "1.50")
+    assert silent == ["silent", "1", *["–"] * (len(sheet.heads) - 2)]
+
+
+def test_the_figure_has_the_best_method_on_top(summaries):
+    seeds = [SeedMean("good", "overlap", "f1", 0, 0.75), SeedMean("bad", "overlap", "f1", 0, None)]
+    figure = draw_methods(summaries, seeds)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["good", "bad", "silent"]
+    assert [axes.get_title() for axes in figure.axes] == ["L-F1, rule overlap", "Dice"]

@@ -1,0 +1,111 @@
+"""Threshold and smallest lesion, chosen on cases whose map is known voxel by voxel."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datagen.errors import InputError
+from datagen.files import read_table
+from datagen.layouts import Case
+from datagen.scans import Scans
+from datagen.volumes import Grid
+from segnet.config import PredictSettings
+from segnet.data import LabelledScans
+from segnet.operating_point import (
+    OperatingPoint,
+    choose_point,
+    point_of,
+    read_point,
+    save_point,
+    settle_point,
+)
+
+TRUE, FALSE = np.s_[2:5, 2:5, 2:5], np.s_[10:12, 10:12, 10:12]  # 27 and 8 mm³
+
+
+def case_with(truth, probability):
+    """A case whose second visit holds the logits that the network below hands on."""
+    grid = Grid(truth.shape, np.eye(4))
+    logits = np.log(probability / (1 - probability)).astype(np.float32)
+    brain = np.ones(truth.shape, bool)
+    scans = Scans(np.zeros_like(logits), logits, brain, truth, grid)
+    box = (slice(None),) * 3
+    case = Case("a", "a", Path("time1"), Path("time2"))
+    labels = truth.astype(np.uint8)
+    return LabelledScans(case, scans, labels, labels, box)
+
+
+def hands_on(visits: torch.Tensor) -> torch.Tensor:
+    return visits[:, 1:]
+
+
+@pytest.fixture
+def truth():
+    truth = np.zeros((16, 16, 16), bool)
+    truth[TRUE] = True
+    return truth
+
+
+def test_a_faint_lesion_beside_a_small_bright_false_one_moves_both_choices(truth):
+    probability = np.full(truth.shape, 0.01)
+    probability[TRUE], probability[FALSE] = 0.35, 0.93
+    point = choose_point(hands_on, [case_with(truth, probability)], 16)
+    assert point == OperatingPoint(0.3, 10.0, 1.0, 1)
+
+
+def test_where_all_points_are_equally_good_the_usual_one_is_kept(truth):
+    point = choose_point(hands_on, [case_with(truth, np.where(truth, 0.99, 0.01))], 16)
+    assert point[:2] == (0.5, 3.0)
+
+
+def test_a_case_without_new_lesions_is_right_when_nothing_is_found(truth):
+    clean, probability = np.zeros_like(truth), np.full(truth.shape, 0.01)
+    probability[FALSE] = 0.75
+    point = choose_point(hands_on, [case_with(clean, probability)], 16)
+    assert point == OperatingPoint(0.5, 10.0, 1.0, 1)
+
+
+def test_flags_win_over_the_run_and_the_run_over_the_usual_point(tmp_path):
+    save_point(tmp_path, OperatingPoint(0.3, 10.0, 0.6, 8))
+    plain = PredictSettings(model=tmp_path)
+    assert point_of(plain) == (0.5, 3.0)
+    settled, said = settle_point(plain)
+    assert point_of(settled) == (0.3, 10.0)
+    assert said.endswith("threshold and volume chosen on 8 validation cases")
+    settled, said = settle_point(PredictSettings(model=tmp_path, threshold=0.7))
+    assert point_of(settled) == (0.7, 10.0)
+    assert said.endswith("volume chosen on 8 validation cases")
+    assert "threshold chosen" not in said
+    settled, said = settle_point(PredictSettings(baseline="empty"))
+    assert point_of(settled) == (0.5, 3.0)
+    assert "chosen" not in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"threshold": 0.5}', '{"threshold": 2, "min_volume_mm3": 3, "f1": 1, "cases": 1}'],
+)
+def test_a_damaged_point_is_refused(tmp_path, text):
+    (tmp_path / "operating_point.json").write_text(text)
+    with pytest.raises(InputError, match=r"operating_point\.json"):
+        read_point(tmp_path)
+
+
+def test_a_training_saves_the_point_and_predict_says_that_it_uses_it(
+    tiny_cohort, tiny_run, tmp_path, run
+):
+    point = read_point(tiny_run)
+    assert point is not None
+    options = ["--model", tiny_run, "--cohort", tiny_cohort]
+    said = run("segnet", "predict", *options, "--out", tmp_path / "own")
+    assert f"threshold {point.threshold:g}, " in said
+    assert "chosen on 1 validation cases" in said
+    words = ["--threshold", point.threshold, "--min-volume-mm3", point.min_volume_mm3]
+    assert "chosen" not in run("segnet", "predict", *options, *words, "--out", tmp_path / "given")
+    for case in ("case0", "case1", "case2", "case3"):
+        own, given = (
+            read_table(tmp_path / name / case / "lesions.csv") for name in ("own", "given")
+        )
+        assert own == given

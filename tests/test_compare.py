@@ -1,0 +1,187 @@
+"""The command that compares: once through, again, in pieces, after a kill, on a cluster."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from datagen.files import read_table
+from metricnet import runs
+from segnet.cli import main
+
+distributed = pytest.importorskip("distributed")
+
+TABLE = """
+[segnet.compare]
+seeds = [0, 1]
+resamples = 100
+
+[segnet.compare.train]
+alpha = 0.0
+epochs = 2
+steps_per_epoch = 2
+batch = 2
+patch = 32
+channels = 4
+learning_rate = 0.003
+
+[segnet.compare.methods.dice]
+loss = "dice"
+
+[segnet.compare.methods."subtraction (0.4)"]
+baseline = "subtraction"
+predict = { threshold = 0.4 }
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tiny_cohort, tmp_path_factory, run) -> Path:
+    """A folder with a cohort of four splits, and the table of a comparison on it."""
+    folder = tmp_path_factory.mktemp("compare")
+    run("datagen", "cohort", tiny_cohort, "--out", folder / "cohort.csv")
+    text = (folder / "cohort.csv").read_text().splitlines()
+    splits = ("train", "validation", "test", "test")
+    rows = [
+        row.replace(",,case", f",{split},case") for row, split in zip(text[1:], splits, strict=True)
+    ]
+    (folder / "cohort.csv").write_text("\n".join([text[0], *rows]))
+    (folder / "compare.toml").write_text(TABLE)
+    return folder
+
+
+def words(place: Path, out: str = "out", *more: object) -> list[object]:
+    options = ["--config", place / "compare.toml", "--cohort", place / "cohort.csv"]
+    return ["segnet", "compare", *options, "--out", place / out, *more]
+
+
+@pytest.fixture(scope="module")
+def compared(place, run) -> tuple[Path, str]:
+    """The whole comparison, and what the command printed."""
+    return place / "out", run(*words(place))
+
+
+def files_below(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_case_of_every_cell_is_in_the_tables(compared):
+    out, printed = compared
+    rows = read_table(out / "cases.csv")
+    cells = {(row["method"], row["fold"], row["seed"]) for row in rows}
+    assert cells == {("dice", "0", "0"), ("dice", "0", "1"), ("subtraction (0.4)", "0", "0")}
+    assert len(rows) == len(cells) * 2 * 2  # test cases and rules
+    assert {row["case"] for row in rows} == {"case2", "case3"}
+    assert "compared 2 methods by 3 runs, 0 failed" in printed
+    assert read_table(out / "failures.csv") == []
+
+
+def test_the_papers_table_has_a_row_for_every_method(compared):
+    for name in ("table.md", "table.tex"):
+        text = (compared[0] / name).read_text()
+        for head in ("DSC", "LPPV msseg2", "LTPR overlap", "L-F1 overlap", "HD95 (mm)", "ASD (mm)"):
+            assert head in text
+        assert "subtraction (0.4)" in text
+        assert "Against dice" in text
+    tests = read_table(compared[0] / "against.csv")
+    assert {(row["first"], row["second"]) for row in tests} == {("subtraction (0.4)", "dice")}
+
+
+def test_pictures_curves_and_costs_are_there(compared):
+    out = compared[0]
+    for name in ("methods.png", "thresholds.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    points = read_table(out / "thresholds.csv")
+    assert {row["method"] for row in points} == {"dice", "subtraction (0.4)"}
+    costs = {row["method"]: row for row in read_table(out / "costs.csv")}
+    assert costs["dice"]["runs"] == "2"
+    assert float(costs["dice"]["epochs"]) == 2
+    assert float(costs["dice"]["train_seconds"]) > 0
+    assert float(costs["subtraction (0.4)"]["train_seconds"]) == 0
+    assert 0.1 < float(costs["dice"]["memory_gib"]) < 8
+    assert len(read_table(out / "cells.csv")) == 3
+
+
+def test_a_method_predicts_with_its_own_settings_and_a_network_with_its_own_point(compared):
+    out = compared[0]
+    done = json.loads((out / "cells/subtraction (0.4)/fold0_seed0/cell.json").read_text())
+    assert done["settings"]["predict.threshold"] == 0.4
+    assert (out / "cells/dice/fold0_seed1/run/operating_point.json").is_file()
+
+
+def test_a_finished_comparison_is_tabulated_again_without_a_training(compared, place, run):
+    before = files_below(compared[0] / "cells")
+    run(*words(place))
+    assert files_below(compared[0] / "cells") == before
+    assert run(*words(place, "out", "--print-commands")) == ""
+
+
+def test_a_method_may_be_added_but_not_changed(compared, place, run):
+    changed = place / "changed.toml"
+    changed.write_text(TABLE.replace('loss = "dice"', 'loss = "sog"'))
+    before = files_below(compared[0])
+    command = [*words(place)[1:], "--config", changed]
+    result = CliRunner().invoke(main, [str(word) for word in command])
+    assert result.exit_code == 2
+    assert "run with loss = dice, not sog" in result.stderr
+    assert files_below(compared[0]) == before
+
+
+def test_the_printed_commands_fill_the_table_one_by_one(compared, place, run):
+    few = ["--seeds", "1"]
+    printed = run(*words(place, "pieces", "--print-commands", *few)).splitlines()
+    assert len(printed) == 2
+    line = next(line for line in printed if "subtraction" in line)
+    run(*shlex.split(line))
+    left = run(*words(place, "pieces", "--print-commands", *few)).splitlines()
+    assert left == [other for other in printed if other != line]
+    line = next(line for line in printed if "dice/0/1" in line)
+    # begun, and stopped after its first epoch: the cell goes on from there
+    cell = place / "pieces/cells/dice/fold0_seed1"
+    settings = TABLE.split("[segnet.compare.train]")[1].split("[segnet.compare.methods")[0]
+    (place / "half.toml").write_text(f'[segnet.train]\nloss = "dice"\n{settings}')
+    half = ["--config", place / "half.toml", "--cohort", place / "pieces/folds/fold0.csv"]
+    half += ["--seed", "1", "--out", cell / "run", "--max-minutes", "0.00001"]
+    run("segnet", "train", *half)
+    (cell / "training.json").write_text('{"seconds": 100.0, "started": 1.0}')
+    assert len(runs.read_history(cell / "run")) == 1
+    run(*shlex.split(line))
+    assert len(runs.read_history(cell / "run")) == 2
+    assert json.loads((cell / "cell.json").read_text())["train_seconds"] > 100
+    whole = compared[0] / "cells/dice/fold0_seed1/run"
+    for name in (runs.HISTORY, "operating_point.json"):
+        assert (cell / "run" / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_cell_that_fails_is_told_and_the_others_are_compared(place):
+    broken = place / "broken.toml"
+    text = TABLE.replace('loss = "dice"', 'loss = "dice"\nlearning_rate = 1e30')
+    broken.write_text(text.replace("[0, 1]", "[0]").split('[segnet.compare.methods."')[0])
+    with broken.open("a") as stream:
+        stream.write('[segnet.compare.methods.nothing]\nbaseline = "empty"\n')
+    command = [*words(place, "broken")[1:], "--config", broken]
+    result = CliRunner().invoke(main, [str(word) for word in command])
+    assert result.exit_code == 3, result.output
+    assert "dice/0/0: " in result.stderr
+    assert "lower --learning-rate" in result.stderr
+    assert "compared 2 methods by 1 runs, 1 failed" in result.stdout
+    (failure,) = read_table(place / "broken/failures.csv")
+    assert failure["cell"] == "dice/0/0"
+
+
+def test_the_workers_of_a_cluster_fill_the_table(place, tmp_path, run):
+    table = tmp_path / "compare.toml"
+    table.write_text(
+        "[segnet.compare]\nseeds = [3]\nresamples = 100\n"
+        '[segnet.compare.methods.a]\nbaseline = "empty"\n'
+        '[segnet.compare.methods.b]\nbaseline = "subtraction"\n'
+    )
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        options = ["--config", table, "--cohort", place / "cohort.csv"]
+        options += ["--cluster", cluster.scheduler_address, "--out", tmp_path / "out"]
+        printed = run("segnet", "compare", *options)
+    assert "compared 2 methods by 2 runs, 0 failed" in printed
+    assert len(read_table(tmp_path / "out/cases.csv")) == 2 * 2 * 2

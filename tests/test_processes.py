@@ -1,0 +1,100 @@
+"""One training by two processes, by SLURM twice, from its own folder: the same as by one."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from datagen.files import read_table
+from metricnet import runs
+
+SHORT = ["--patch", "32", "--channels", "8", "--precision", "32", "--learning-rate", "0.003"]
+
+
+def start(*arguments, launcher=(), **environment) -> subprocess.CompletedProcess:
+    """Run 'segnet train' in a process of its own."""
+    program = [sys.executable, *launcher]
+    if not launcher:
+        program += ["-c", "from segnet.cli import main; main()"]
+    words = [str(word) for word in (*program, "train", *arguments)]
+    return subprocess.run(
+        words, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+def weights(folder):
+    return torch.load(folder / runs.LAST, weights_only=True)["state_dict"]
+
+
+def assert_same_weights(first, second):
+    one, other = weights(first), weights(second)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("loss", ["dice", "surface"])
+def test_two_processes_have_the_loss_curve_of_one(loss, tiny_cohort, tiny_estimator, tmp_path, run):
+    options = ["--cohort", tiny_cohort, "--estimator", tiny_estimator, "--loss", loss, *SHORT]
+    options += ["--epochs", "3", "--steps-per-epoch", "4", "--batch", "4"]
+    options += ["--alpha-warmup-epochs", "1"]
+    run("segnet", "train", *options, "--out", tmp_path / "one")
+    script = tmp_path / "command.py"
+    script.write_text("from segnet.cli import main\nmain()\n")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script]
+    done = start(*options, "--out", tmp_path / "two", launcher=torchrun)
+    assert done.returncode == 0, done.stderr
+    one, two = (read_table(tmp_path / name / "history.csv") for name in ("one", "two"))
+    assert len(one) == len(two) == 3
+    assert one[0].keys() == two[0].keys()
+    for alone, shared in zip(one, two, strict=True):
+        for name in alone:
+            assert float(shared[name]) == pytest.approx(float(alone[name]), abs=2e-3), name
+    assert (tmp_path / "two/operating_point.json").is_file()
+
+
+def test_a_run_is_repeated_to_the_same_bits_by_the_settings_in_its_folder(tiny_run, tmp_path, run):
+    run("segnet", "train", "--config", tiny_run / "config.toml", "--out", tmp_path / "again")
+    assert_same_weights(tiny_run, tmp_path / "again")
+    for name in (runs.CONFIG, runs.HISTORY, "operating_point.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tiny_run / name).read_bytes()
+
+
+def test_a_training_stops_where_it_gets_no_better_and_stays_stopped(tiny_cohort, tmp_path, run):
+    options = ["--cohort", tiny_cohort, "--alpha", "0", "--out", tmp_path, *SHORT]
+    options += ["--epochs", "9", "--steps-per-epoch", "1", "--batch", "1", "--patience", "2"]
+    # a network that does not move scores the same in each epoch
+    options += ["--learning-rate", "1e-12", "--schedule", "constant"]
+    run("segnet", "train", *options)
+    assert len(runs.read_history(tmp_path)) == 3
+    before = (tmp_path / runs.LAST).read_bytes()
+    run("segnet", "train", *options, "--resume")
+    assert len(runs.read_history(tmp_path)) == 3
+    assert (tmp_path / runs.LAST).read_bytes() == before
+
+
+def test_a_requeued_job_goes_on_by_the_same_command(tiny_cohort, tmp_path):
+    options = ["--cohort", tiny_cohort, "--alpha", "0", *SHORT]
+    options += ["--epochs", "3", "--steps-per-epoch", "2", "--batch", "2"]
+    # bits depend on the number of threads, and on nothing that other tests did to this process
+    threads = {"OMP_NUM_THREADS": "1"}
+    job = {
+        **threads,
+        "SLURM_JOB_ID": "77",
+        "SLURM_NTASKS": "1",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "0",
+    }
+    # the first start is cut off after an epoch, by the time it is given
+    cut = start(*options, "--max-minutes", "0.0001", "--out", tmp_path / "job", **job)
+    assert cut.returncode == 0, cut.stderr
+    assert len(runs.read_history(tmp_path / "job")) == 1
+    done = start(*options, "--out", tmp_path / "job", **job, SLURM_RESTART_COUNT="1")
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.rglob("hpc_ckpt*"))
+    whole = start(*options, "--out", tmp_path / "whole", **threads)
+    assert whole.returncode == 0, whole.stderr
+    assert len(runs.read_history(tmp_path / "job")) == 3
+    assert_same_weights(tmp_path / "job", tmp_path / "whole")
