@@ -10,7 +10,6 @@ distance to the lesion's surface in sixteenths of a voxel, within a box that rea
 beyond the lesion.
 """
 
-import functools
 import itertools
 import json
 from collections.abc import Sequence
@@ -96,9 +95,8 @@ def write_index(files: Sequence[SourceFile], folder: Path) -> None:
         partial.write_text(json.dumps(names), encoding="utf-8")
 
 
-@functools.lru_cache(maxsize=2)
 def open_bank(folder: Path) -> Bank:
-    """Open a bank that is whole; each process does so once."""
+    """Open a bank that is whole."""
     names = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     sources = tuple(_open_source(folder, number, name) for number, name in enumerate(names))
     lesions = {

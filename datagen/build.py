@@ -100,23 +100,23 @@ def build(settings: BuildSettings) -> int:
     with Crew(settings.workers, settings.cluster) as crew:
         try:
             store_supply(files, predictions, folder, _layout(settings), crew)
-        except InputError:
+            with whole_file(folder / _PLAN) as partial:
+                partial.write_text(_as_plan(notes), encoding="utf-8")
+            shards = _build_shards(settings, folder, _as_plan(notes), crew)
+        except InputError:  # which no resuming cures
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        with whole_file(folder / _PLAN) as partial:
-            partial.write_text(_as_plan(notes), encoding="utf-8")
-        shards = _build_shards(settings, folder, crew)
     total = merge_shards(settings.out, shards, _agreement(settings), notes)
     shutil.rmtree(folder)
     return total
 
 
-def _build_shards(settings: BuildSettings, folder: Path, crew: Crew) -> list[Path]:
+def _build_shards(settings: BuildSettings, folder: Path, plan: str, crew: Crew) -> list[Path]:
     recipe = Recipe(**{name: getattr(settings, name) for name in Recipe._fields})
     starts = range(0, settings.pairs, _PAIRS_PER_PART)
     shards = [folder / f"{start:09d}.h5" for start in starts]
     jobs = [
-        (start, min(start + _PAIRS_PER_PART, settings.pairs), recipe, shard)
+        (start, min(start + _PAIRS_PER_PART, settings.pairs), recipe, shard, plan)
         for start, shard in zip(starts, shards, strict=True)
         if not shard.is_file()
     ]
@@ -130,8 +130,8 @@ def _build_shards(settings: BuildSettings, folder: Path, crew: Crew) -> list[Pat
     return shards
 
 
-def _build_shard(start: int, stop: int, recipe: Recipe, shard: Path) -> None:
-    write_shard(shard, draw_part(start, stop, recipe, open_supply(shard.parent)))
+def _build_shard(start: int, stop: int, recipe: Recipe, shard: Path, plan: str) -> None:
+    write_shard(shard, draw_part(start, stop, recipe, open_supply(shard.parent, plan)))
 
 
 def _notes(

@@ -92,8 +92,11 @@ def store_supply(
 
 
 @functools.lru_cache(maxsize=2)
-def open_supply(folder: Path) -> Supply:
-    """Open what `store_supply` laid out; each process does so once."""
+def open_supply(folder: Path, plan: str) -> Supply:
+    """Open what `store_supply` laid out; each process does so once for each plan of a build.
+
+    Without the plan, a process that builds twice to one place would draw from what is gone.
+    """
     content = json.loads((folder / _LIST).read_text(encoding="utf-8"))
     files = [
         RecordingFile(Path(path), content["patch"], content["spacing_mm"])

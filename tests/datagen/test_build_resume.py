@@ -94,3 +94,26 @@ def test_a_build_that_was_killed_while_it_read_the_masks_begins_anew(masks, inte
         path.unlink()
     build(settings_for(masks, interrupted))
     assert interrupted.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_build_to_the_same_place_draws_from_its_own_masks(masks, tmp_path, workers):
+    out = tmp_path / "pairs.h5"
+    for names in (("patient0", "patient1"), ("patient2", "patient3")):
+        folder = tmp_path / "-".join(names)
+        folder.mkdir()
+        for name in names:
+            shutil.copy(masks / f"{name}.nii.gz", folder)
+        build(settings_for(folder, out, pairs=40, workers=workers, resume=False))
+        with PairFile(out) as file:
+            assert set(file.column("case")) == set(names)
+
+
+def test_a_build_that_cannot_draw_a_pair_leaves_nothing_behind(masks, tmp_path, monkeypatch):
+    def draw_nothing(*_):
+        raise InputError("no pair can be drawn")
+
+    monkeypatch.setattr("datagen.build.draw_part", draw_nothing)
+    with pytest.raises(InputError, match="no pair can be drawn"):
+        build(settings_for(masks, tmp_path / "pairs.h5", resume=False))
+    assert not list(tmp_path.iterdir())
