@@ -79,8 +79,10 @@ def cohort(source: Path, out: Path, both_orders: bool, single_visits: bool) -> N
 
     if both_orders and single_visits:
         raise click.UsageError("give --both-orders or --single-visits: a single visit has no order")
-    cases = visits.as_cases(visits.list_visits(source)) if single_visits else []
-    cases = cases or cohorts.read_cohort(source)
+    if single_visits:
+        cases = visits.as_cases(visits.list_visits(source))
+    else:
+        cases = cohorts.read_cohort(source)
     if both_orders:
         cases = cohorts.with_reversed_visits(cases)
     cohorts.write_cohort(cases, out)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from scipy import ndimage
 
 from datagen.lesions import score_lesions
@@ -64,6 +64,11 @@ def _scores_by_threshold(scans: Scans, min_volume_mm3: float) -> list[float]:
     for threshold_z in _THRESHOLDS_Z:
         level = threshold_z / (2 * _THRESHOLDS_Z[-1])
         mask = find_lesions(steps, level, min_volume_mm3, scans.grid)
-        f1 = score_lesions(scans.truth, mask).f1 or 0.0
-        scores.append((dice_coefficient(scans.truth, mask) + f1) / 2)
+        scores.append(dice_and_f1(scans, mask))
     return scores
+
+
+def dice_and_f1(scans: Scans, mask: Bool[np.ndarray, "x y z"]) -> float:
+    """Mean of Dice and L-F1 of a mask, by which a baseline's threshold is fitted."""
+    f1 = score_lesions(scans.truth, mask).f1 or 0.0
+    return (dice_coefficient(scans.truth, mask) + f1) / 2

@@ -187,7 +187,8 @@ class MixedDataset(Dataset[PatchSample]):
     """Draws from real and from synthetic patches, of which a stated share is real.
 
     Among the first n draws, and so in every batch, the number of real ones is that share of n to
-    within one. Without synthetic patches all are real.
+    within one. Without synthetic patches all are real. Synthetic cases are numbered after the real
+    ones.
     """
 
     def __init__(
@@ -198,11 +199,20 @@ class MixedDataset(Dataset[PatchSample]):
     def __len__(self) -> int:
         return len(self._real) + (len(self._synthetic) if self._synthetic else 0)
 
+    def add_maps(self, maps: Sequence[Sequence[Float32[np.ndarray, "x y z"]]]) -> None:
+        """Hand over distance maps of the real cases, followed by those of the synthetic ones."""
+        self._real.add_maps(maps[: len(self._real)])
+        if self._synthetic is not None:
+            self._synthetic.add_maps(maps[len(self._real) :])
+
     def __getitem__(self, item: int) -> PatchSample:
         if self._synthetic is None:
             return self._real[item]
         before, after = count_share(item, self._share), count_share(item + 1, self._share)
-        return self._real[before] if after > before else self._synthetic[item - before]
+        if after > before:
+            return self._real[before]
+        sample = self._synthetic[item - before]
+        return sample._replace(case=sample.case + len(self._real))
 
 
 def _outside(scans: Scans) -> tuple[float, float]:

@@ -6,10 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 from scipy import ndimage
 
-from datagen.lesions import score_lesions
 from datagen.scans import Scans
-from segnet.baselines import brightening
-from segnet.evaluation import dice_coefficient
+from segnet.baselines import brightening, dice_and_f1
 from segnet.inference import find_lesions
 
 _KAPPAS = np.arange(1.0, 4.01, 0.5)
@@ -88,7 +86,7 @@ def fit_kappa(cases: Sequence[Scans], min_volume_mm3: float) -> float:
 
 def _score(case: Scans, kappa: float, min_volume_mm3: float) -> float:
     mask = find_lesions(grown_lesions(case, kappa), 0.5, min_volume_mm3, case.grid)
-    return (dice_coefficient(case.truth, mask) + (score_lesions(case.truth, mask).f1 or 0.0)) / 2
+    return dice_and_f1(case, mask)
 
 
 def _lesion_share(

@@ -83,8 +83,9 @@ def predict_case(
     probabilities = of_models.mean(axis=0)
     labels = find_labels(probabilities, settings, grid)
     probability = np.clip(probabilities.sum(axis=0), 0, 1)
-    of_lesions = of_models.sum(axis=1)
-    detections = list_lesions(labels > 0, probability, grid, of_lesions, settings.threshold)
+    of_lesions = np.clip(of_models.sum(axis=1), 0, 1)
+    threshold, _ = point_of(settings)
+    detections = list_lesions(labels > 0, probability, grid, of_lesions, threshold)
     volumes.save_like(probability, time2, paths.probability)
     write_table(paths.lesions, [row._asdict() for row in detections], Detection._fields)
     # the mask comes last: where it is, the case is complete

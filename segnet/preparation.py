@@ -11,7 +11,7 @@ from datagen.errors import InputError
 from datagen.layouts import Case
 from datagen.progress import track
 from segnet.config import TrainSettings
-from segnet.data import LabelledScans, PatchDataset, PatchOptions
+from segnet.data import LabelledScans, MixedDataset, PatchDataset, PatchOptions
 from segnet.distances import cached_maps
 from segnet.losses import class_weights
 from segnet.objective import LossPlan
@@ -61,8 +61,17 @@ def read_synthetic(settings: TrainSettings) -> list[LabelledScans]:
     return _read(settings, cases)
 
 
-def patch_dataset(settings: TrainSettings, cases: Sequence[LabelledScans]) -> PatchDataset:
-    """Draws of patches from cases; InputError where none of them holds a new lesion."""
+def mixed_dataset(
+    settings: TrainSettings,
+    training: Sequence[LabelledScans],
+    synthetic: Sequence[LabelledScans],
+) -> MixedDataset:
+    """Draws of patches from cases; InputError where either kind holds no new lesion."""
+    made = _patch_dataset(settings, synthetic) if synthetic else None
+    return MixedDataset(_patch_dataset(settings, training), made, settings.real_share)
+
+
+def _patch_dataset(settings: TrainSettings, cases: Sequence[LabelledScans]) -> PatchDataset:
     return PatchDataset(
         [case.scans for case in cases],
         settings.patch,

@@ -53,7 +53,7 @@ def cached_case(folder: Path, case: Case, spacing_mm: float, classes: int) -> La
             f"{index} and the files beside it are damaged; delete them, they are made anew"
         ) from error
     time1, time2, brain, truth, labels, whole = arrays
-    return LabelledScans(Scans(time1, time2, brain, truth, grid), labels, whole, box)
+    return LabelledScans(case, Scans(time1, time2, brain, truth, grid), labels, whole, box)
 
 
 def _store(folder: Path, digest: str, case: LabelledScans) -> None:

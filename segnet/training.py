@@ -18,7 +18,7 @@ from metricnet.data import DrawSampler
 from metricnet.loss import LesionWiseLoss
 from segnet import preparation
 from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
-from segnet.data import LabelledScans, MixedDataset, PatchSample
+from segnet.data import LabelledScans, PatchSample
 from segnet.early_stop import EarlyStop
 from segnet.evaluation import dice_coefficient
 from segnet.inference import find_lesions, label_volume, predict_probabilities
@@ -200,19 +200,18 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     learned = _learned_term(settings)
     torch.manual_seed(settings.seed)
     network = build_unet(settings.network, settings.channels, settings.classes)
-    if settings.init_from:
+    # a training that goes on takes its weights from its own checkpoint
+    if settings.init_from and not (settings.out / runs.LAST).is_file():
         start_from(network, settings.init_from, settings)
     training, validation = preparation.read_splits(settings)
     synthetic = preparation.read_synthetic(settings)
-    plan = preparation.choose_losses(settings, [*training, *synthetic])
-    real = preparation.patch_dataset(settings, training)
-    made = preparation.patch_dataset(settings, synthetic) if synthetic else None
+    drawn_from = [*training, *synthetic]
+    plan = preparation.choose_losses(settings, drawn_from)
+    dataset = preparation.mixed_dataset(settings, training, synthetic)
     last = runs.open_run(settings.out, SECTION, settings, settings.resume)
     if plan.map_kinds():
         folder = settings.distance_cache or settings.out / "distance_maps"
-        for dataset, cases in ((real, training), (made, synthetic)):
-            if dataset is not None:
-                dataset.add_maps(preparation.read_maps(cases, plan, settings.classes, folder))
+        dataset.add_maps(preparation.read_maps(drawn_from, plan, settings.classes, folder))
     optimisation = Optimisation(
         settings.learning_rate,
         settings.weight_decay,
@@ -220,7 +219,7 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         settings.epochs,
         settings.steps_per_epoch,
     )
-    recorder = _recorder(settings, training)
+    recorder = _recorder(settings, drawn_from)
     task = SegmentationTask(network, learned, plan, settings.patch, optimisation, recorder)
     draws = DrawSampler(settings.steps_per_epoch * settings.batch)
     trainer = runs.make_trainer(
@@ -237,7 +236,7 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
     judged = [case for case in validation if case.labels.any()] or validation
     loader = DataLoader(
-        MixedDataset(real, made, settings.real_share),
+        dataset,
         share,
         sampler=draws,
         num_workers=settings.loader_workers,
@@ -252,11 +251,11 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     return runs.read_history(settings.out)
 
 
-def _recorder(settings: TrainSettings, training: Sequence[LabelledScans]) -> Recorder | None:
+def _recorder(settings: TrainSettings, drawn_from: Sequence[LabelledScans]) -> Recorder | None:
     if not settings.record_predictions:
         return None
     draws = settings.epochs * settings.steps_per_epoch * settings.batch
-    cases = [case.case for case in training]
+    cases = [case.case for case in drawn_from]
     folder = settings.out / FOLDER
     return Recorder(folder, cases, settings.spacing_mm, draws, settings.recorded_patches)
 

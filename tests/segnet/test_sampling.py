@@ -70,6 +70,19 @@ def test_each_batch_holds_the_stated_share_of_real_patches(rng):
         assert sum(is_real) == 1
 
 
+def test_synthetic_cases_are_numbered_after_the_real_ones(rng):
+    cases = [case([8], rng), case([20], rng), case([14], rng)]
+    options = PatchOptions("none")
+    real, made = (PatchDataset(some, 16, 1.0, 0, None, options) for some in (cases[:2], cases[2:]))
+    mixed = MixedDataset(real, made, 0.5)
+    maps = [np.full(one.truth.shape, number, np.float32) for number, one in enumerate(cases)]
+    mixed.add_maps([[one] for one in maps])
+    samples = [mixed[item] for item in range(8)]
+    assert [int(sample.case) for sample in samples].count(2) == 4
+    assert {int(sample.case) for sample in samples} == {0, 1, 2}
+    assert all(int(sample.maps.max()) == int(sample.case) for sample in samples)
+
+
 @pytest.mark.parametrize("strength", ["light", "full"])
 def test_workers_draw_what_the_training_itself_draws(rng, strength):
     options = PatchOptions(strength, 0.2)

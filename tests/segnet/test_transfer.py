@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from datagen.errors import InputError
+from datagen.recordings import RecordingFile
 from metricnet import runs
 from segnet.config import TrainSettings
 from segnet.preparation import read_splits, read_synthetic
@@ -44,6 +45,18 @@ def test_training_goes_on_from_a_pretrained_network(tiny_run, tiny_cohort, run, 
     run("segnet", "train", "--cohort", tiny_cohort, "--init-from", tiny_run, "--out", out, *options)
     first, second = runs.best_weights(tiny_run), runs.best_weights(out)
     assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
+
+
+def test_a_training_goes_on_without_the_run_that_it_started_from(
+    tiny_run, tiny_cohort, run, tmp_path
+):
+    start, out = tmp_path / "start", tmp_path / "run"
+    shutil.copytree(tiny_run, start)
+    words = ["--cohort", tiny_cohort, "--init-from", start, "--out", out, *SHORT]
+    run("segnet", "train", *words)
+    shutil.rmtree(start)
+    run("segnet", "train", *words, "--resume")
+    assert len(runs.read_history(out)) == 1
 
 
 def test_the_cache_of_scans_and_its_workers_change_no_result(tiny_cohort, run, tmp_path):
@@ -100,3 +113,19 @@ def test_training_mixes_synthetic_cases_in(reversible, run, tmp_path):
     run("segnet", "train", "--cohort", reversible, "--out", out, *options)
     assert runs.read_config(out, "segnet.train", TrainSettings).real_share == 0.5
     assert list((out / "distance_maps").glob("*.npy"))
+
+
+def test_what_is_recorded_of_synthetic_patches_goes_by_their_own_cases(reversible, run, tmp_path):
+    synthetic = tmp_path / "synthetic.csv"
+    row = (reversible / "cohort.csv").read_text().splitlines()[2].replace("case1,", "made,", 1)
+    synthetic.write_text(
+        "case,time1,time2,truth,brain_mask,split\n" + row.replace("case1", "reversible/case1")
+    )
+    options = [*SHORT, "--synthetic", synthetic, "--record-predictions"]
+    out = tmp_path / "mixed"
+    run("segnet", "train", "--cohort", reversible, "--out", out, *options)
+    (path,) = (out / "predictions").glob("step*.h5")
+    file = RecordingFile(path, 32, 1.0)
+    names = [file[index].case for index in range(len(file))]
+    assert names.count("made") == 2
+    assert set(names) <= {"case0", "case1", "made"}
