@@ -14,9 +14,12 @@ from datagen.decomposition import Parts, Patch, read_parts
 from datagen.errors import InputError
 from datagen.files import make_folder
 from datagen.layouts import Case, Split
+from datagen.lenders import write_lenders
 from datagen.progress import track
 from datagen.synthesis import synthesise_case
 from datagen.visits import Visit, as_cases, list_visits
+
+_MOST_LENDERS = 2
 
 
 class SynthesisSettings(Settings):
@@ -33,7 +36,10 @@ class SynthesisSettings(Settings):
         0.25, description="Share of the cases without new lesions.", ge=0, lt=1
     )
     validation_fraction: float = Field(
-        0.2, description="Share of patients for validation, where the scans set no split.", ge=0
+        0.2,
+        description="Share of patients for validation, where the scans set no split; 0: none.",
+        ge=0,
+        lt=1,
     )
     spacing_mm: float = Field(1.0, description="Edge of a voxel, in mm.", gt=0)
     seed: int = Field(0, description="Seed of every case.", ge=0, le=MAX_SEED)
@@ -44,9 +50,10 @@ def synthesise_cohort(settings: SynthesisSettings) -> list[Case]:
     """Synthesise and write cases from single visits; return them as listed in `cohort.csv`.
 
     Scans take turns. A case belongs to the patient and the split of its scan, and is lent lesions
-    by the other patients of that split alone, or, where there is no other, by its own patient.
-    Each folder also holds `vanished_lesions.nii.gz` and all lesions of either visit. Raises
-    InputError where a scan cannot be read, or the folder already holds a cohort.
+    by up to two other patients of that split alone, or, where there is no other, by its own
+    patient; `lenders.csv` names them. Each folder also holds `vanished_lesions.nii.gz` and all
+    lesions of either visit. Raises InputError where a scan cannot be read, or the folder already
+    holds a cohort.
     """
     if (settings.out / "cohort.csv").exists():
         raise InputError(f"{settings.out} already holds a cohort; choose another --out")
@@ -58,12 +65,13 @@ def synthesise_cohort(settings: SynthesisSettings) -> list[Case]:
     parts = list(track(reading, "scans taken apart", len(visits)))
     make_folder(settings.out)
     clean = _clean_numbers(settings.cases, settings.clean_share)
+    lenders = [_draw_lenders(parts, visits, n, settings.seed) for n in range(settings.cases)]
     jobs = (
         delayed(_write_case)(
             settings.out,
             number,
             parts[number % len(parts)],
-            _donors(parts, visits, number % len(parts)),
+            [lesion.patch for part in lenders[number] for lesion in part.lesions],
             visits[number % len(parts)].split,
             settings.seed,
             number in clean,
@@ -72,6 +80,9 @@ def synthesise_cohort(settings: SynthesisSettings) -> list[Case]:
     )
     done: Iterator[Case] = Parallel(n_jobs=settings.workers, return_as="generator")(jobs)
     cases = list(track(done, "synthetic cases", settings.cases))
+    lent = zip(cases, lenders, strict=True)
+    names = {case.name: sorted({part.patient for part in lending}) for case, lending in lent}
+    write_lenders(settings.out, names)
     cohort.write_cohort(cases, settings.out / "cohort.csv")
     return cases
 
@@ -89,11 +100,17 @@ def _with_splits(settings: SynthesisSettings) -> list[Visit]:
     ]
 
 
-def _donors(parts: list[Parts], visits: list[Visit], number: int) -> list[Patch]:
-    split, patient = visits[number].split, visits[number].patient
-    same = [part for part, visit in zip(parts, visits, strict=True) if visit.split == split]
-    others = [part for part in same if part.patient != patient] or same
-    return [lesion.patch for part in others for lesion in part.lesions]
+def _draw_lenders(parts: list[Parts], visits: list[Visit], case: int, seed: int) -> list[Parts]:
+    """Scans of up to two patients of the case's split that lend it lesions.
+
+    Few, so that few cases are lost where a training holds one of these patients out.
+    """
+    own = visits[case % len(visits)]
+    same = [part for part, visit in zip(parts, visits, strict=True) if visit.split == own.split]
+    others = sorted({part.patient for part in same if part.lesions} - {own.patient})
+    drawn = np.random.default_rng([seed, 2, case]).permutation(others)[:_MOST_LENDERS]
+    lending = drawn.tolist() or [own.patient]
+    return [part for part in same if part.patient in lending]
 
 
 def _clean_numbers(cases: int, share: float) -> set[int]:

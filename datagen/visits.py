@@ -56,7 +56,9 @@ def _of_folder(flair: Path) -> Visit:
 def _of_cohort(source: Path) -> list[Visit]:
     visits = []
     for case in read_cohort(source):
-        if case.split == "test":
+        # a case with its visits swapped shows the same scans, under the other one's masks
+        is_swapped = case.truth is not None and case.truth.name == "vanished_lesions.nii.gz"
+        if case.split == "test" or is_swapped:
             continue
         for number, flair in enumerate((case.time1, case.time2), start=1):
             lesions = case.time2.parent / f"lesions_time0{number}.nii.gz"

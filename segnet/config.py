@@ -104,7 +104,7 @@ class TrainSettings(Settings):
         0.6, description="Share of patches drawn around a new lesion.", ge=0, le=1
     )
     distractor_share: float = Field(
-        0.2,
+        0.0,
         description="Share around what is bright or brightened but not new, as far as "
         "--lesion-share leaves room.",
         ge=0,

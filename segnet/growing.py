@@ -15,7 +15,6 @@ DEFAULT_KAPPA = 2.0
 _SMOOTHING_MM = 0.7
 _MOST_VOXELS = 50_000  # more do not change the tissues' means
 _TISSUES, _ROUNDS, _GROWTHS = 3, 60, 20
-_NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
 def grown_lesions(scans: Scans, kappa: float) -> Float32[np.ndarray, "x y z"]:
@@ -29,25 +28,7 @@ def grown_lesions(scans: Scans, kappa: float) -> Float32[np.ndarray, "x y z"]:
     lesions estimated again from what has grown. The map is the lesions' share of both likelihoods,
     at least one half wherever it grew.
     """
-    sigma = [_SMOOTHING_MM / spacing_mm for spacing_mm in scans.grid.spacing_mm]
-    smooth = ndimage.gaussian_filter(scans.time2, sigma)
-    mean, deviation = grey_matter(smooth[scans.brain])
-    beyond = (smooth - mean) / deviation
-    change = brightening(scans)
-    evidence = np.stack([beyond, change])
-    lesions = (beyond >= kappa) & (change >= kappa) & scans.brain
-    seeds = lesions
-    share = np.zeros(scans.grid.shape, np.float32)
-    for _ in range(_GROWTHS):
-        if not lesions.any():
-            return share
-        share = _lesion_share(evidence, lesions)
-        likely = (share >= 0.5) | seeds
-        grown = ndimage.binary_dilation(lesions, _NEIGHBOURS) & likely & scans.brain
-        if np.array_equal(grown, lesions):
-            break
-        lesions = grown
-    return np.where(lesions, np.maximum(share, 0.5), 0).astype(np.float32)
+    return _grown(_evidence(scans), scans.brain, kappa)
 
 
 def grey_matter(intensities: Float[np.ndarray, " voxels"]) -> tuple[float, float]:
@@ -80,26 +61,63 @@ def fit_kappa(cases: Sequence[Scans], min_volume_mm3: float) -> float:
     active = [case for case in cases if case.truth.any()]
     if not active:
         return DEFAULT_KAPPA
-    scores = [[_score(case, float(k), min_volume_mm3) for k in _KAPPAS] for case in active]
+    scores = [_scores_by_kappa(case, min_volume_mm3) for case in active]
     return float(_KAPPAS[int(np.mean(scores, axis=0).argmax())])
 
 
-def _score(case: Scans, kappa: float, min_volume_mm3: float) -> float:
-    mask = find_lesions(grown_lesions(case, kappa), 0.5, min_volume_mm3, case.grid)
-    return dice_and_f1(case, mask)
+def _scores_by_kappa(case: Scans, min_volume_mm3: float) -> list[float]:
+    evidence = _evidence(case)
+    maps = (_grown(evidence, case.brain, float(kappa)) for kappa in _KAPPAS)
+    return [dice_and_f1(case, find_lesions(one, 0.5, min_volume_mm3, case.grid)) for one in maps]
+
+
+def _evidence(scans: Scans) -> Float32[np.ndarray, "2 x y z"]:
+    """Deviations beyond grey matter at visit 2, and deviations of the brightening."""
+    sigma = [_SMOOTHING_MM / spacing_mm for spacing_mm in scans.grid.spacing_mm]
+    smooth = ndimage.gaussian_filter(scans.time2, sigma)
+    mean, deviation = grey_matter(smooth[scans.brain])
+    beyond = (smooth - mean) / deviation
+    return np.stack([beyond, brightening(scans)]).astype(np.float32)
+
+
+def _grown(
+    evidence: Float32[np.ndarray, "2 x y z"], brain: Bool[np.ndarray, "x y z"], kappa: float
+) -> Float32[np.ndarray, "x y z"]:
+    seeds = (evidence >= kappa).all(axis=0) & brain
+    lesions, found = seeds, np.zeros(brain.shape, np.float32)
+    for _ in range(_GROWTHS if seeds.any() else 0):
+        # lesions are a few voxels of a brain: only they and their neighbours are looked at
+        near = _with_neighbours(lesions) & brain
+        share = _lesion_share(evidence[:, near], evidence[:, lesions])
+        taken = (share >= 0.5) | seeds[near]
+        found = np.zeros(brain.shape, np.float32)
+        found[near] = np.where(taken, np.maximum(share, 0.5), 0)
+        if np.array_equal(found > 0, lesions):
+            break
+        lesions = found > 0
+    return found
+
+
+def _with_neighbours(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
+    """Take in the 26 neighbours, axis by axis."""
+    wide = mask.copy()
+    for axis in range(3):
+        before, along = wide.swapaxes(0, axis).copy(), wide.swapaxes(0, axis)
+        along[1:] |= before[:-1]
+        along[:-1] |= before[1:]
+    return wide
 
 
 def _lesion_share(
-    evidence: Float32[np.ndarray, "2 x y z"], lesions: Bool[np.ndarray, "x y z"]
-) -> Float32[np.ndarray, "x y z"]:
+    evidence: Float32[np.ndarray, "2 voxels"], of_lesions: Float32[np.ndarray, "2 lesion_voxels"]
+) -> Float32[np.ndarray, " voxels"]:
     """Likelihood of lesion over that of lesion and tissue; brighter than the lesions is no less.
 
     Both quantities have mean 0 and deviation 1 in tissue.
     """
-    difference = np.zeros(lesions.shape, np.float32)
-    for channel in evidence:
-        mean = float(channel[lesions].mean())
-        deviation = max(float(channel[lesions].std()), 1.0)
+    difference = np.zeros(evidence.shape[1], np.float32)
+    for channel, within in zip(evidence, of_lesions, strict=True):
+        mean, deviation = float(within.mean()), max(float(within.std()), 1.0)
         of_lesion = -0.5 * (np.minimum(channel - mean, 0) / deviation) ** 2 - np.log(deviation)
         difference += of_lesion + 0.5 * np.maximum(channel, 0) ** 2
     share: np.ndarray = 1 / (1 + np.exp(-np.clip(difference, -30, 30)))

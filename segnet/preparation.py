@@ -9,6 +9,7 @@ from jaxtyping import Float32
 from datagen.cohort import of_split, read_cohort, split_by_patient, with_reversed_visits
 from datagen.errors import InputError
 from datagen.layouts import Case
+from datagen.lenders import read_lenders
 from datagen.progress import track
 from segnet.config import TrainSettings
 from segnet.data import LabelledScans, MixedDataset, PatchDataset, PatchOptions
@@ -45,20 +46,26 @@ def read_splits(settings: TrainSettings) -> tuple[list[LabelledScans], list[Labe
 def read_synthetic(settings: TrainSettings) -> list[LabelledScans]:
     """Read the synthetic cases to train on; none where none are asked for.
 
-    Cases of other splits than "train", and those made of patients of the validation split, are left
-    out. Raises InputError where none remains.
+    Cases of other splits than "train" are left out, and those that were made of a scan or of a
+    lesion of a patient whom the cohort validates on or tests. Raises InputError where none remains.
     """
     if settings.synthetic is None:
         return []
-    held_out = {case.patient for case in _of_split(settings, "validation")}
+    held_out = {case.patient for case in _with_splits(settings) if case.split != "train"}
+    lenders = read_lenders(settings.synthetic)
     cases = [
         case
         for case in read_cohort(settings.synthetic)
-        if case.split in (None, "train") and case.patient not in held_out and case.truth
+        if case.split in (None, "train")
+        and case.truth
+        and not held_out & {case.patient, *lenders.get(case.name, ())}
     ]
     if not cases:
-        raise InputError(f"--synthetic {settings.synthetic}: no case is there to train on")
-    return _read(settings, cases)
+        raise InputError(
+            f"--synthetic {settings.synthetic}: no case is there to train on, apart from those "
+            f"made of patients that {settings.cohort} holds out"
+        )
+    return _read(settings, _in_both_orders(cases) if settings.reverse_visits else cases)
 
 
 def mixed_dataset(
@@ -82,9 +89,13 @@ def _patch_dataset(settings: TrainSettings, cases: Sequence[LabelledScans]) -> P
     )
 
 
-def _of_split(settings: TrainSettings, split: str) -> list[Case]:
+def _with_splits(settings: TrainSettings) -> list[Case]:
     rng = np.random.default_rng(settings.seed)
-    cases = split_by_patient(read_cohort(settings.cohort), settings.validation_fraction, rng)
+    return split_by_patient(read_cohort(settings.cohort), settings.validation_fraction, rng)
+
+
+def _of_split(settings: TrainSettings, split: str) -> list[Case]:
+    cases = _with_splits(settings)
     unknown = next((case.name for case in cases if case.split != "test" and not case.truth), None)
     if unknown:
         raise InputError(f"{settings.cohort}: case {unknown} has no truth to train on")

@@ -212,16 +212,39 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     if plan.map_kinds():
         folder = settings.distance_cache or settings.out / "distance_maps"
         dataset.add_maps(preparation.read_maps(drawn_from, plan, settings.classes, folder))
-    optimisation = Optimisation(
+    recorder = _recorder(settings, drawn_from)
+    course = _optimisation(settings)
+    task = SegmentationTask(network, learned, plan, settings.patch, course, recorder)
+    trainer = _trainer(settings)
+    # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
+    judged = [case for case in validation if case.labels.any()] or validation
+    loader = DataLoader(
+        dataset,
+        share,
+        sampler=DrawSampler(settings.steps_per_epoch * settings.batch),
+        num_workers=settings.loader_workers,
+        persistent_workers=settings.loader_workers > 0,
+    )
+    runs.fit(trainer, task, loader, CaseLoader(judged), last)
+    if trainer.is_global_zero:
+        task.load_state_dict(runs.best_weights(settings.out))
+        best = task.network.to(trainer.strategy.root_device).eval()
+        save_point(settings.out, choose_point(best, judged, settings.patch))
+    trainer.strategy.barrier()  # the first process writes what the others read
+    return runs.read_history(settings.out)
+
+
+def _optimisation(settings: TrainSettings) -> Optimisation:
+    return Optimisation(
         settings.learning_rate,
         settings.weight_decay,
         settings.schedule,
         settings.epochs,
         settings.steps_per_epoch,
     )
-    recorder = _recorder(settings, drawn_from)
-    task = SegmentationTask(network, learned, plan, settings.patch, optimisation, recorder)
-    draws = DrawSampler(settings.steps_per_epoch * settings.batch)
+
+
+def _trainer(settings: TrainSettings) -> lightning.Trainer:
     trainer = runs.make_trainer(
         settings.out,
         epochs=settings.epochs,
@@ -233,22 +256,7 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         devices=settings.devices,
     )
     trainer.callbacks.insert(0, EarlyStop(MONITOR, settings.patience))
-    # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
-    judged = [case for case in validation if case.labels.any()] or validation
-    loader = DataLoader(
-        dataset,
-        share,
-        sampler=draws,
-        num_workers=settings.loader_workers,
-        persistent_workers=settings.loader_workers > 0,
-    )
-    runs.fit(trainer, task, loader, CaseLoader(judged), last)
-    if trainer.is_global_zero:
-        task.load_state_dict(runs.best_weights(settings.out))
-        best = task.network.to(trainer.strategy.root_device).eval()
-        save_point(settings.out, choose_point(best, judged, settings.patch))
-    trainer.strategy.barrier()  # the first process writes what the others read
-    return runs.read_history(settings.out)
+    return trainer
 
 
 def _recorder(settings: TrainSettings, drawn_from: Sequence[LabelledScans]) -> Recorder | None:

@@ -6,6 +6,7 @@ from scipy import ndimage
 from datagen.cohort import read_cohort
 from datagen.decomposition import Parts, read_parts, take_apart
 from datagen.errors import InputError
+from datagen.lenders import FILE_NAME, read_lenders
 from datagen.lesions import label_lesions
 from datagen.scans import read_scans
 from datagen.synthesis import synthesise_case
@@ -157,15 +158,23 @@ def test_donors_come_from_other_patients_of_the_same_split(singles, run, tmp_pat
     run("datagen", "synthesise", "--scans", singles, "--out", out, "--cases", "3", "--workers", "1")
     splits = {case.patient: case.split for case in read_cohort(out)}
     owners = {id(lesion.patch.excess): scan.patient for scan, _ in lent for lesion in scan.lesions}
-    for scan, donors in lent:
+    named = read_lenders(out)
+    for number, (scan, donors) in enumerate(lent, start=1):
         givers = {owners[id(patch.excess)] for patch in donors}
+        assert givers == named[f"synthetic{number:03d}"]
         assert all(splits[giver] == splits[scan.patient] for giver in givers)
         if splits[scan.patient] == "train":
             assert scan.patient not in givers
 
 
-def test_a_scan_with_its_skull_is_refused(singles):
+def test_lenders_without_their_column_are_refused(tmp_path):
+    assert read_lenders(tmp_path) == {}
+    (tmp_path / FILE_NAME).write_text("case,donor\nsynthetic001,a\n")
+    with pytest.raises(InputError, match="columns case and patient are needed"):
+        read_lenders(tmp_path / "cohort.csv")
 
+
+def test_a_scan_with_its_skull_is_refused(singles):
     path = singles / "p0/flair.nii.gz"
     image = nib.load(path)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + np.int16(200), np.eye(4)), path)
@@ -174,7 +183,6 @@ def test_a_scan_with_its_skull_is_refused(singles):
 
 
 def test_a_mask_on_another_grid_is_refused(singles):
-
     path = singles / "p0/ground_truth.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros((9, 9, 9), np.uint8), np.eye(4)), path)
     with pytest.raises(InputError, match="lie on different grids"):
@@ -182,7 +190,6 @@ def test_a_mask_on_another_grid_is_refused(singles):
 
 
 def test_real_scans_are_taken_apart(shared):
-
     visit = list_visits(shared / "data/cross_sectional")[0]
     parts = read_parts(visit, 2.0, np.random.default_rng(0))
     assert 0.8e6 < parts.brain.sum() * 8 < 1.8e6  # mm³ of a brain

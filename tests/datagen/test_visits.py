@@ -1,8 +1,10 @@
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pytest
 
-from datagen.cohort import read_cohort
+from datagen.cohort import read_cohort, with_reversed_visits, write_cohort
 from datagen.errors import InputError
 from datagen.visits import as_cases, list_visits
 
@@ -43,6 +45,19 @@ def test_both_visits_of_a_cohort_with_lesion_masks_are_listed(tiny_cohort, tmp_p
     (visit,) = list_visits(tmp_path)
     assert (visit.name, visit.split) == ("x_visit2", "validation")
     assert visit.flair == tmp_path / "time2.nii.gz"
+
+
+def test_a_case_in_both_orders_shows_each_scan_under_its_own_mask(tmp_path, tiny_cohort):
+    folder = tmp_path / "x"
+    shutil.copytree(tiny_cohort / "case0", folder)
+    for name in ("vanished_lesions", "lesions_time01", "lesions_time02"):
+        shutil.copy(folder / "ground_truth.nii.gz", folder / f"{name}.nii.gz")
+    write_cohort(with_reversed_visits(read_cohort(tmp_path)), tmp_path / "both.csv")
+    assert len(read_cohort(tmp_path / "both.csv")) == 2
+    first, second = list_visits(tmp_path / "both.csv")
+    for number, visit in enumerate((first, second), start=1):
+        assert visit.flair == folder / f"flair_time0{number}_on_middle_space.nii.gz"
+        assert visit.lesions == folder / f"lesions_time0{number}.nii.gz"
 
 
 def test_a_cohort_without_lesion_masks_holds_no_single_visit(tiny_cohort):

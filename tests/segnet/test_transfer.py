@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from datagen.errors import InputError
+from datagen.lenders import write_lenders
 from datagen.recordings import RecordingFile
 from metricnet import runs
 from segnet.config import TrainSettings
@@ -97,14 +98,29 @@ def test_in_both_orders_what_vanished_is_new(reversible):
     assert backward.truth.sum() == both[1].scans.truth.sum()
 
 
-def test_synthetic_cases_of_held_out_patients_are_left_out(reversible):
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_synthetic_cases_of_held_out_patients_are_left_out(reversible, split):
+    listed = reversible / "cohort.csv"
+    listed.write_text(listed.read_text().replace("validation", split))
     settings = TrainSettings(cohort=reversible, synthetic=reversible)
     assert len(read_synthetic(settings)) == 2
-    listed = reversible / "cohort.csv"
     only_held_out = [line for line in listed.read_text().splitlines() if "train" not in line]
-    (reversible / "held.csv").write_text("\n".join(only_held_out).replace("validation", "train"))
+    (reversible / "held.csv").write_text("\n".join(only_held_out).replace(split, "train"))
     with pytest.raises(InputError, match="no case is there to train on"):
         read_synthetic(settings.model_copy(update={"synthetic": reversible / "held.csv"}))
+
+
+def test_synthetic_cases_with_a_lesion_of_a_held_out_patient_are_left_out(reversible):
+    settings = TrainSettings(cohort=reversible, synthetic=reversible)
+    write_lenders(reversible, {"case0": ["case1", "case2"], "case1": ["case0"]})
+    (kept,) = read_synthetic(settings)
+    assert kept.case.name == "case1"
+
+
+def test_what_vanished_in_a_synthetic_case_is_learnt_in_the_other_order_too(reversible):
+    settings = TrainSettings(cohort=reversible, synthetic=reversible, reverse_visits=True)
+    names = [case.case.name for case in read_synthetic(settings)]
+    assert names == ["case0", "case1", "case0_reversed"]
 
 
 def test_training_mixes_synthetic_cases_in(reversible, run, tmp_path):
