@@ -16,7 +16,10 @@ from benchmarks.real_patients import run
 @click.option("--augmentation", default="full")
 @click.option("--seed", type=int, default=0)
 def main(data: Path, out: Path, cases: int, minutes: float, augmentation: str, seed: int) -> None:
-    """Scans of `cross_sectional` become the cohort; `longitudinal` is only predicted."""
+    """Scans of `cross_sectional` become the cohort; `longitudinal` is only predicted.
+
+    The baselines have no real case to fit a threshold to, and keep their own.
+    """
     print(describe())
     synthetic, network, real = out / "cohort", out / "network", out / "real.csv"
     made = ["--scans", data / "cross_sectional", "--cases", cases, "--seed", seed]

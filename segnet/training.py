@@ -218,10 +218,13 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     trainer = _trainer(settings)
     # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
     judged = [case for case in validation if case.labels.any()] or validation
+    draws = DrawSampler(settings.steps_per_epoch * settings.batch)
+    # worker processes fetch ahead, before the trainer tells the sampler where it goes on
+    draws.set_epoch(runs.epochs_done(last))
     loader = DataLoader(
         dataset,
         share,
-        sampler=DrawSampler(settings.steps_per_epoch * settings.batch),
+        sampler=draws,
         num_workers=settings.loader_workers,
         persistent_workers=settings.loader_workers > 0,
     )

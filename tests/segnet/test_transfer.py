@@ -131,6 +131,24 @@ def test_training_mixes_synthetic_cases_in(reversible, run, tmp_path):
     assert list((out / "distance_maps").glob("*.npy"))
 
 
+def test_a_mixed_training_goes_on_to_the_same_bits(reversible, run, tmp_path):
+    options = [*SHORT, "--epochs", "2", "--precision", "32", "--augmentation", "full"]
+    options += ["--synthetic", reversible, "--reverse-visits", "--distractor-share", "0.2"]
+    options += ["--record-predictions", "--scan-cache", tmp_path / "scans", "--seed", "3"]
+    words = ["--cohort", reversible, *options, "--out"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run("segnet", "train", *words, whole)
+    # no time is left after the first epoch; what follows is drawn by a process of its own
+    run("segnet", "train", *words, broken, "--max-minutes", "0.00001")
+    assert len(runs.read_history(broken)) == 1
+    run("segnet", "train", *words, broken, "--resume", "--loader-workers", "1")
+    one, other = (torch.load(out / runs.LAST)["state_dict"] for out in (whole, broken))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    recorded = [sorted((out / "predictions").iterdir()) for out in (whole, broken)]
+    assert [path.name for path in recorded[0]] == [path.name for path in recorded[1]]
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*recorded, strict=True))
+
+
 def test_what_is_recorded_of_synthetic_patches_goes_by_their_own_cases(reversible, run, tmp_path):
     synthetic = tmp_path / "synthetic.csv"
     row = (reversible / "cohort.csv").read_text().splitlines()[2].replace("case1,", "made,", 1)
