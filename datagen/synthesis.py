@@ -57,7 +57,7 @@ def synthesise_case(
         mask = _mask(courses, visit, scan)
         if visit == 1:
             signal, mask = _moved(signal, seed), _moved(mask.astype(np.float32), seed) >= 0.5
-        signal = _thick(np.maximum(signal, 0.05).astype(np.float32), slices)
+        signal = thicken_slices(np.maximum(signal, 0.05).astype(np.float32), slices)
         visits.append(acquire(signal, scan.brain, draw_scanner(rng), rng))
         masks.append(mask & scan.brain)
     new = [course for course in courses if course.strength1 == 0]
@@ -66,6 +66,22 @@ def synthesise_case(
     return SyntheticCase(
         visits[0], visits[1], _mask(new, 2, scan), vanished & scan.brain, masks[0], masks[1]
     )
+
+
+def thicken_slices(
+    volume: Float32[np.ndarray, "x y z"], slices: int
+) -> Float32[np.ndarray, "x y z"]:
+    """Average over axial slabs of so many voxels, interpolated linearly between their centres."""
+    if slices == 1:
+        return volume
+    averages = ndimage.uniform_filter1d(volume, slices, axis=2)[..., slices // 2 :: slices]
+    # a slab of an even number of voxels has its centre between two of them
+    place = (np.arange(volume.shape[2]) - (slices - 1) / 2) / slices
+    place = np.clip(place, 0, averages.shape[2] - 1)
+    low = np.minimum(place.astype(int), averages.shape[2] - 2)
+    weight = (place - low).astype(np.float32)
+    thick: np.ndarray = averages[..., low] * (1 - weight) + averages[..., low + 1] * weight
+    return thick
 
 
 def _draw_courses(
@@ -185,19 +201,6 @@ def _mask(courses: list[Course], visit: int, scan: Parts) -> Bool[np.ndarray, "x
 
 def _moved(volume: Float32[np.ndarray, "x y z"], seed: int) -> Float32[np.ndarray, "x y z"]:
     return misregister(volume, np.random.default_rng(seed))
-
-
-def _thick(volume: Float32[np.ndarray, "x y z"], slices: int) -> Float32[np.ndarray, "x y z"]:
-    """Average over axial slabs of so many voxels, interpolated linearly between their centres."""
-    if slices == 1:
-        return volume
-    averages = ndimage.uniform_filter1d(volume, slices, axis=2)[..., slices // 2 :: slices]
-    place = (np.arange(volume.shape[2]) - slices // 2) / slices
-    place = np.clip(place, 0, averages.shape[2] - 1)
-    low = np.minimum(place.astype(int), averages.shape[2] - 2)
-    weight = (place - low).astype(np.float32)
-    thick: np.ndarray = averages[..., low] * (1 - weight) + averages[..., low + 1] * weight
-    return thick
 
 
 def _volume_mm3(patch: Patch, scan: Parts) -> float:

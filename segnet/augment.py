@@ -135,10 +135,10 @@ def thicken_slices(visit: Visit, rng: np.random.Generator) -> Visit:
     kernel = [slab if side == axis else 1 for side in range(3)]
     whole = torch.from_numpy(visit)[None, None]
     averages = functional.avg_pool3d(whole, kernel, ceil_mode=True)
-    thick: np.ndarray = functional.interpolate(averages, visit.shape, mode="trilinear")[
-        0, 0
-    ].numpy()
-    return thick
+    # by whole factors, and cut: to the patch's own shape, the slabs' centres would be moved
+    wide = functional.interpolate(averages, scale_factor=kernel, mode="trilinear")
+    thick: np.ndarray = wide[0, 0].numpy()[tuple(slice(side) for side in visit.shape)]
+    return np.ascontiguousarray(thick)
 
 
 def add_ghosts(visit: Visit, rng: np.random.Generator) -> Visit:

@@ -26,7 +26,10 @@ def require_possible(settings: TrainSettings) -> None:
     if settings.classes > 2 and settings.loss in ("blob", "lesion_f1"):
         raise InputError(f"--loss {settings.loss} needs --classes 2: it looks at one class alone")
     if settings.synthetic and not 0 < settings.real_share < 1:
-        raise InputError("--synthetic needs a --real-share between 0 and 1; give it as --cohort")
+        raise InputError(
+            f"--synthetic needs a --real-share between 0 and 1, got {settings.real_share:g}; to "
+            "train on synthetic cases alone, give them as --cohort"
+        )
     if settings.scan_cache and settings.scan_cache.is_file():
         raise InputError(f"--scan-cache {settings.scan_cache} is a file; name a folder")
     if settings.distance_cache and settings.distance_cache.is_file():

@@ -9,7 +9,7 @@ from datagen.errors import InputError
 from datagen.lenders import FILE_NAME, read_lenders
 from datagen.lesions import label_lesions
 from datagen.scans import read_scans
-from datagen.synthesis import synthesise_case
+from datagen.synthesis import synthesise_case, thicken_slices
 from datagen.visits import Visit, list_visits
 from datagen.volumes import Grid
 
@@ -98,6 +98,12 @@ def test_a_case_depends_on_its_generator_alone(parts):
     )
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert not np.array_equal(first.time2, third.time2)
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3, 4])
+def test_thick_slices_stay_in_their_place(slices):
+    ramp = np.broadcast_to(np.arange(24, dtype=np.float32), (2, 2, 24))
+    assert np.abs(thicken_slices(ramp, slices) - ramp)[..., 4:-6].max() < 1e-4
 
 
 def test_a_scan_without_lesions_and_donors_makes_clean_cases(rng, tmp_path):

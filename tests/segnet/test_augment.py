@@ -59,6 +59,13 @@ def test_thick_slices_are_even_along_one_axis_alone(rng):
     assert min(steps) < 0.8 * sorted(steps)[1]
 
 
+def test_thick_slices_stay_in_their_place(rng):
+    ramp = np.indices((32, 32, 32)).sum(axis=0).astype(np.float32)
+    for _ in range(10):
+        thick = changes.thicken_slices(ramp, rng)
+        assert np.abs(thick - ramp)[4:-8, 4:-8, 4:-8].max() < 1e-3
+
+
 def test_ghosts_repeat_an_object_elsewhere_on_its_line(rng):
     visit = np.full((32, 32, 32), -5, np.float32)
     visit[14:18, 14:18, 14:18] = 5
