@@ -196,9 +196,6 @@ class MixedDataset(Dataset[PatchSample]):
     ) -> None:
         self._real, self._synthetic, self._share = real, synthetic, real_share
 
-    def __len__(self) -> int:
-        return len(self._real) + (len(self._synthetic) if self._synthetic else 0)
-
     def add_maps(self, maps: Sequence[Sequence[Float32[np.ndarray, "x y z"]]]) -> None:
         """Hand over distance maps of the real cases, followed by those of the synthetic ones."""
         self._real.add_maps(maps[: len(self._real)])

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from datagen.cohort import read_cohort, write_cohort
+from datagen.files import read_table
 from datagen.scans import Scans
 from datagen.volumes import Grid
 from segnet.evaluation import dice_coefficient
@@ -58,6 +60,21 @@ def test_grey_matter_is_the_brightest_of_three_tissues(rng):
 def test_the_fitted_threshold_is_one_that_finds_the_lesion(scans):
     found = grown_lesions(scans, fit_kappa([scans], 3.0)) >= 0.5
     assert dice_coefficient(scans.truth, found) > 0.6
+
+
+def test_the_command_fits_the_seeds_on_the_splits_that_it_does_not_predict(
+    tiny_cohort, run, tmp_path
+):
+    splits = ("train", "train", "test", "test")
+    cases = zip(read_cohort(tiny_cohort), splits, strict=True)
+    listed = tmp_path / "cohort.csv"
+    write_cohort([case._replace(split=split) for case, split in cases], listed)
+    words = ["--baseline", "growing", "--cohort", listed, "--split", "test", "--out", tmp_path]
+    said = run("segnet", "predict", *words)
+    assert "growth from seeds above" in said
+    assert f"above {DEFAULT_KAPPA:g} deviations" not in said
+    rows = [len(read_table(tmp_path / case / "lesions.csv")) for case in ("case2", "case3")]
+    assert rows[0] > rows[1]  # the last one is clean
 
 
 def test_a_threshold_without_lesions_to_fit_it_is_the_default(scans):
