@@ -1,5 +1,7 @@
 """Pictures and tables of what a pair file holds."""
 
+import base64
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,13 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with whole_file(path) as partial:
         figure.savefig(partial, dpi=110)
+
+
+def embed_figure(figure: Figure) -> str:
+    """Return a figure as a data address of an SVG picture, to stand inside a page."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def _count(file: PairFile, by: Sequence[str]) -> list[dict[str, Any]]:

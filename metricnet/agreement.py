@@ -7,29 +7,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Integer
-from matplotlib.figure import Figure
 from numpy.polynomial import Polynomial
 from scipy import stats
 from torch.utils.data import DataLoader
 
 from datagen.errors import InputError
-from datagen.files import make_folder, whole_file, write_table
-from datagen.inspection import save_figure
 from datagen.store import PairFile
-from metricnet.checkpoint import load_estimator
 from metricnet.data import PairDataset
 from metricnet.estimator import LesionEstimator
 
 _BINS = 10
-_ERRORS = ("pairs", "mse", "mae", "mean_estimate", "bias")
+ERRORS = ("pairs", "mse", "mae", "mean_estimate", "bias")
 
 
 class Comparison(NamedTuple):
     """Exact and estimated scores of the held-out pairs, beside two baselines.
 
     `constant` is the mean score of the training pairs, `soft_dice` a cubic regression of the score
-    on the soft Dice coefficient, fitted on the training pairs. `style` and `family` are the pair
-    file's columns, `step` the training step of a recorded prediction, -1 where there was none.
+    on the soft Dice coefficient, fitted on the training pairs. `style` is the pair file's column,
+    `step` the training step of a recorded prediction, -1 where there was none.
     """
 
     exact: Float[np.ndarray, " pairs"]
@@ -37,7 +33,6 @@ class Comparison(NamedTuple):
     constant: Float[np.ndarray, " pairs"]
     soft_dice: Float[np.ndarray, " pairs"]
     style: np.ndarray
-    family: Integer[np.ndarray, " pairs"]
     step: Integer[np.ndarray, " pairs"]
 
     def summary(self) -> dict[str, float]:
@@ -51,18 +46,7 @@ class Comparison(NamedTuple):
             "spearman": _correlation(stats.spearmanr, self.exact, self.estimated),
             "mse_constant_mean": float(np.mean((self.constant - self.exact) ** 2)),
             "mse_soft_dice_regression": float(np.mean((self.soft_dice - self.exact) ** 2)),
-            **self._edits(),
         }
-
-    def _edits(self) -> dict[str, float]:
-        """Count one-edit changes of the exact score, and those whose sign the estimate has."""
-        first = {family: index for index, family in reversed(list(enumerate(self.family)))}
-        base = np.array([first[family] for family in self.family])
-        exact, estimated = self.exact - self.exact[base], self.estimated - self.estimated[base]
-        changed = exact != 0
-        right = np.sign(exact[changed]) == np.sign(estimated[changed])
-        share = float(right.mean()) if right.size else 0.0
-        return {"edits": float(right.size), "right_edits": share}
 
     def by_group(self) -> list[dict[str, Any]]:
         """One row per style, and one per tenth of the trajectory of recorded predictions."""
@@ -93,27 +77,6 @@ class Comparison(NamedTuple):
         return rows
 
 
-def evaluate(estimator: Path, pairs: Path, out: Path, split: str = "validation") -> Comparison:
-    """Measure an estimator; write `agreement.json`, two tables and `scatter.png` into a folder.
-
-    The tables are `by_bin.csv`, by tenth of the exact score, and `by_group.csv`, by style and by
-    tenth of the training that recorded predictions.
-
-    Raises InputError where the estimator's definitions are not those of the pair file.
-    """
-    saved = load_estimator(estimator)
-    with PairFile(pairs) as file:
-        saved.agreement.require(file.agreement, f"estimator {estimator}", f"pair file {pairs}")
-    compared = measure(saved.estimator, pairs, split)
-    make_folder(out)
-    with whole_file(out / "agreement.json") as partial:
-        partial.write_text(format_summary(compared.summary()), encoding="utf-8")
-    write_table(out / "by_bin.csv", compared.by_bin(), ("from", "to", *_ERRORS))
-    write_table(out / "by_group.csv", compared.by_group(), ("group", *_ERRORS))
-    save_figure(draw_scatter(compared), out / "scatter.png")
-    return compared
-
-
 def measure(estimator: LesionEstimator, pairs: Path, split: str = "validation") -> Comparison:
     """Estimate every pair of a split and fit the baselines on the pairs of "train"."""
     held_out = PairDataset(pairs, split)
@@ -124,7 +87,7 @@ def measure(estimator: LesionEstimator, pairs: Path, split: str = "validation") 
             exact.append(sample.f1)
     with PairFile(pairs) as file:
         splits, scores = file.column("split"), file.column("f1").astype(float)
-        styles, families = file.column("style"), file.column("family")
+        styles = file.column("style")
         steps = np.array([json.loads(text).get("step", -1) for text in file.column("parameters")])
         overlap = np.array([_soft_dice(*file.volumes(index)) for index in range(len(file))])
     fitted, chosen = splits == "train", splits == split
@@ -137,7 +100,6 @@ def measure(estimator: LesionEstimator, pairs: Path, split: str = "validation") 
         np.full(len(held_out), scores[fitted].mean()),
         np.clip(regression(overlap[chosen]), 0, 1),
         styles[chosen],
-        families[chosen],
         steps[chosen].astype(int),
     )
 
@@ -146,25 +108,6 @@ def format_summary(summary: dict[str, float]) -> str:
     """Return the summary as JSON with six significant digits."""
     lines = [f'  "{name}": {value:.6g}' for name, value in summary.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def draw_scatter(compared: Comparison) -> Figure:
-    """Estimated against exact score of every pair, with the mean of each tenth."""
-    figure = Figure(figsize=(5, 4.6), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    axes.scatter(compared.exact, compared.estimated, s=5, alpha=0.35, color="#0072B2")
-    rows = [row for row in compared.by_bin() if row["pairs"]]
-    middles = [(row["from"] + row["to"]) / 2 for row in rows]
-    axes.plot(middles, [row["mean_estimate"] for row in rows], "o-", color="#D55E00")
-    summary = compared.summary()
-    axes.set(
-        title=f"{summary['pairs']:.0f} held-out pairs: MSE {summary['mse']:.4f}, "
-        f"Spearman {summary['spearman']:.3f}",
-        xlabel="exact L-F1",
-        ylabel="estimated L-F1",
-    )
-    return figure
 
 
 def _soft_dice(truth: np.ndarray, probability: np.ndarray) -> float:

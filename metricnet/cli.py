@@ -26,12 +26,25 @@ def train(settings: TrainSettings) -> None:
 @main.command()
 @from_settings(EvaluateSettings, "metricnet.evaluate")
 def evaluate(settings: EvaluateSettings) -> None:
-    """Measure how well estimated scores agree with exact ones, beside two baselines."""
-    from metricnet.agreement import evaluate as measure
+    """Measure how far estimated scores, their changes and their gradient can be trusted."""
+    from metricnet.report import evaluate as measure
 
-    compared = measure(settings.estimator, settings.pairs, settings.out, settings.split)
-    say(_agreement(compared.summary()))
-    say(f"wrote agreement.json, by_bin.csv and scatter.png to {settings.out}")
+    summary = measure(settings).summary()
+    say(_agreement(summary))
+    for training in summary["recorded"]:
+        say(
+            f"recorded {training['training']}: {training['patches']} patches, "
+            f"|F̂ - F| {training['mae']:.3f}, worst tenth {training['worst_tenth']:.3f}"
+        )
+    if summary["right_edits"] is not None:
+        say(f"{summary['edits']} one-lesion edits: {100 * summary['right_edits']:.1f} % right")
+    for name, found in summary["attacks"].items():
+        say(
+            f"ascent of {found['starts']:.0f} starts by the {name} gradient: exact "
+            f"{found['exact_before']:.3f} to {found['exact_after']:.3f}, "
+            f"|F̂ - F| {found['gap_after']:.3f}"
+        )
+    say(f"wrote {settings.out / 'report.html'}")
 
 
 def _agreement(summary: dict[str, float]) -> str:

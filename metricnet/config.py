@@ -39,7 +39,14 @@ class EvaluateSettings(Settings):
 
     estimator: Path = Field(description="Run folder or estimator.safetensors.")
     pairs: Path = Field(description="Pair file from 'datagen build'.")
+    predictions: tuple[Path, ...] = Field(
+        (), description="Folder with recordings of 'segnet train --record-predictions'; repeatable."
+    )
+    edits: int = Field(2000, description="Held-out pairs of which one lesion is flipped.", ge=1)
+    starts: int = Field(200, description="Held-out pairs from which F̂ is driven up.", ge=1)
+    attack_steps: int = Field(40, description="Steps of each ascent.", ge=1)
     out: Path = not_recorded(Path("agreement"), "Folder to write.")
     split: Literal["validation", "train"] = Field(
         "validation", description="Which patients; train shows how much was learnt by heart."
     )
+    seed: int = Field(0, description="Seed of edits and starts.", ge=0, le=MAX_SEED)

@@ -10,10 +10,15 @@ from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from datagen.densities import lesion_densities
 from datagen.errors import InputError
-from datagen.store import PairFile
+from datagen.lesions import match_lesions, score_matching
+from datagen.pieces import flip_lesion
+from datagen.store import Agreement, PairFile
 
 _MOST_RELATIVES = 64  # pairs after its first among which a family lies
+_FLIPPED = 0.5  # share of the twos with relatives in the file that get a flipped lesion instead
+HALF = 128  # of 255: from here on is predicted
 
 # the six orders of the last three axes as swaps of neighbours: copied swap by swap, a volume is
 # turned five times as fast as in one copy that makes its first axis the last
@@ -44,10 +49,20 @@ class PairSample(NamedTuple):
         """The truth, 0 or 1."""
         return self.mask.float()
 
-    @property
-    def roots(self) -> Float[Tensor, "*batch 4 i j k"]:
-        """Square roots of the densities."""
-        return self.densities.float().sqrt()
+
+class StoredPair(NamedTuple):
+    """A pair as arrays, as the file holds it; see `PairSample`."""
+
+    stored: UInt8[np.ndarray, "d h w"]
+    truth: UInt8[np.ndarray, "d h w"]
+    densities: Float[np.ndarray, "4 i j k"]
+    f1: float | np.floating
+    family: int | np.integer
+
+    def turned(self, rng: np.random.Generator) -> "StoredPair":
+        """Mirror and transpose at random."""
+        stored, truth, densities = turn_alike((self.stored, self.truth, self.densities), rng)
+        return self._replace(stored=stored, truth=truth, densities=densities)
 
 
 class DrawSampler(Sampler[int]):
@@ -82,8 +97,9 @@ class PairDataset(Dataset[PairSample]):
     """Pairs of one split.
 
     With a seed, item `n` is the n-th draw: a pair picked and turned at random. Draws come in twos:
-    the second is a relative of the first, turned alike, where it has one. Without a seed, items are
-    the pairs in file order, unturned.
+    the second is a relative of the first, turned alike: an edited pair of the file, or the first
+    with one lesion flipped and scored anew. Without a seed, items are the pairs in file order,
+    unturned.
     """
 
     def __init__(self, path: Path, split: str, seed: int | None = None) -> None:
@@ -102,34 +118,59 @@ class PairDataset(Dataset[PairSample]):
 
     def __getitem__(self, item: int) -> PairSample:
         if self._seed is None:
-            index = int(self._indices[item])
-            truth, probability, densities = self._read(index)
-        else:
-            two, second = divmod(item, 2)
-            rng = np.random.default_rng([self._seed, two])
-            index = self._draw_two(rng)[second]
-            truth, probability, densities = turn_alike(self._read(index), rng)
-        return PairSample(
-            torch.from_numpy(probability)[None],
-            torch.from_numpy(truth)[None],
-            torch.tensor(self._f1[index]),
-            torch.from_numpy(densities),
-            torch.tensor(self._families[index]),
-        )
+            return as_sample(self.read(item))
+        two, second = divmod(item, 2)
+        rng = np.random.default_rng([self._seed, two])
+        first = int(rng.choice(self._indices))
+        relatives = self._relatives(first)
+        turns = np.random.default_rng([self._seed, two, 0])  # the same for both
+        if not second:
+            return as_sample(self._read(first).turned(turns))
+        if relatives.size and rng.random() >= _FLIPPED:
+            return as_sample(self._read(int(rng.choice(relatives))).turned(turns))
+        return as_sample(flipped(self._read(first), self._file.agreement, rng).turned(turns))
 
-    def _draw_two(self, rng: np.random.Generator) -> tuple[int, int]:
-        """Draw a pair and a relative of it, or another pair where it has none."""
-        pairs, place = len(self._indices), int(rng.integers(len(self._indices)))
-        step = int(rng.integers(1, max(pairs, 2)))  # to any pair but the same
-        first, other = int(self._indices[place]), int(self._indices[(place + step) % pairs])
-        base = int(self._families[first])
+    def _relatives(self, index: int) -> Integer[np.ndarray, " pairs"]:
+        """Other pairs of the same family."""
+        base = int(self._families[index])
         near = self._families[base : base + _MOST_RELATIVES]
         relatives = base + np.flatnonzero(near == base)
-        relatives = relatives[relatives != first]
-        return first, int(rng.choice(relatives)) if relatives.size else other
+        others: np.ndarray = relatives[relatives != index]
+        return others
 
-    def _read(self, index: int) -> tuple[np.ndarray, ...]:
-        return *self._file.volumes(index), self._file.densities(index)
+    def read(self, item: int) -> StoredPair:
+        """Read a pair of the split, unturned."""
+        return self._read(int(self._indices[item]))
+
+    def _read(self, index: int) -> StoredPair:
+        truth, stored = self._file.volumes(index)
+        densities = self._file.densities(index)
+        return StoredPair(stored, truth, densities, self._f1[index], self._families[index])
+
+
+def flipped(pair: StoredPair, agreement: Agreement, rng: np.random.Generator) -> StoredPair:
+    """Flip a lesion of a pair; the pair itself where none can be, or the rule has no score."""
+    rule, spacing_mm = agreement.rule, (agreement.spacing_mm,) * 3
+    matching = match_lesions(pair.truth > 0, pair.stored >= HALF, rule, spacing_mm)
+    stored = flip_lesion(pair.stored, matching, rng)
+    if stored is None:
+        return pair
+    matching = match_lesions(pair.truth > 0, stored >= HALF, rule, spacing_mm)
+    f1 = score_matching(matching, rule, spacing_mm).f1
+    if f1 is None or f1 > 1:
+        return pair
+    return StoredPair(stored, pair.truth, lesion_densities(matching), f1, pair.family)
+
+
+def as_sample(pair: StoredPair) -> PairSample:
+    """Return a pair as the estimator is trained on it."""
+    return PairSample(
+        torch.from_numpy(pair.stored)[None],
+        torch.from_numpy(pair.truth)[None],
+        torch.tensor(pair.f1, dtype=torch.float32),
+        torch.from_numpy(pair.densities),
+        torch.tensor(pair.family),
+    )
 
 
 def turn_alike(volumes: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:

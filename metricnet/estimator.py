@@ -11,20 +11,22 @@ from torch.nn import functional
 from datagen.densities import STRIDE
 from metricnet.config import Form
 
-# F̂ of no lesions on either side is 1, and a missing half lesion already lowers it
-_COUNT_FLOOR = 0.05
+# F̂ of no lesions on either side is 1, and a missing tenth of a lesion already lowers it
+_COUNT_FLOOR = 0.01
+THRESHOLD = 0.5  # from which on a voxel is predicted
+MULTIPLE = 8  # of voxels that a patch of the structured form is long
 
 
 class Estimate(NamedTuple):
     """Estimated scores, and the maps they were counted from.
 
-    `roots` are square roots of four lesion densities on a grid of stride 4: hit truth, missed
-    truth, hit prediction, false prediction; a lesion's density adds up to 1. None in the published
-    form.
+    `output` holds four maps on a grid of stride 4: the square root of the density of the truth's
+    lesions, the share of it that is hit, the square root of the density of predicted lesions, and
+    the share of it that is false; a lesion's density adds up to 1. None in the published form.
     """
 
     f1: Float[Tensor, " batch"]
-    roots: Float[Tensor, "batch 4 i j k"] | None
+    output: Float[Tensor, "batch 4 i j k"] | None
 
 
 class LesionEstimator(nn.Module):
@@ -32,9 +34,11 @@ class LesionEstimator(nn.Module):
 
     Both forms see three channels: prediction, truth, and their product (Kamraoui et al. 2021,
     figure 2). "published" follows that figure: convolution blocks with group norm and max pooling
-    64 → 32 → 16 → 8, then a fully connected head with a linear output; it takes 64³ patches alone.
-    "structured" estimates where lesions are hit, missed and invented, and combines the four counts
-    by the formula of L-F1 (eq. 4); it takes any patch whose edge is a multiple of 8.
+    64 → 32 → 16 → 8, then a fully connected head with a linear output; it takes patches of its own
+    size alone. "structured" sees the prediction as the score does, cut at one half, and passes the
+    gradient straight through the cut; it estimates where lesions are hit, missed and invented, and
+    combines the four counts by the formula of L-F1 (eq. 4); it takes patches whose edges are
+    multiples of 8.
     """
 
     def __init__(self, form: Form = "structured", patch: int = 64) -> None:
@@ -52,39 +56,70 @@ class LesionEstimator(nn.Module):
         self, probability: Float[Tensor, "batch 1 d h w"], truth: Float[Tensor, "batch 1 d h w"]
     ) -> Float[Tensor, " batch"]:
         """Estimate one score per sample."""
-        return self.estimate(probability, truth).f1
+        return self.estimate(self.shown(probability), truth).f1
+
+    def shown(self, probability: Float[Tensor, "batch 1 d h w"]) -> Float[Tensor, "batch 1 d h w"]:
+        """Return the map as the form sees it: as it is, or cut at one half."""
+        return probability if self.form == "published" else cut(probability)
 
     def estimate(
-        self, probability: Float[Tensor, "batch 1 d h w"], truth: Float[Tensor, "batch 1 d h w"]
+        self, shown: Float[Tensor, "batch 1 d h w"], truth: Float[Tensor, "batch 1 d h w"]
     ) -> Estimate:
-        """Estimate one score per sample, with the density maps it was counted from."""
-        channels = torch.cat([probability, truth, probability * truth], dim=1)
+        """Estimate one score per sample from a shown map, with the densities it was counted from.
+
+        A map between two cut ones, such as training makes, is scored as if its lesions were there
+        in part.
+        """
+        channels = torch.cat([shown, truth, shown * truth], dim=1)
         channels = channels.to(memory_format=torch.channels_last_3d)
         output = self.network(channels).float()
         if self.form == "published":
-            return Estimate(_limit(output[:, 0]), None)
-        return Estimate(lesion_f1(output, truth), output)
+            return Estimate(limit(output[:, 0]), None)
+        return Estimate(lesion_f1(densities(output, truth, shown)), output)
 
 
-def lesion_f1(
-    roots: Float[Tensor, "batch 4 i j k"], truth: Float[Tensor, "batch 1 d h w"]
-) -> Float[Tensor, " batch"]:
-    """Combine square roots of lesion densities into L-F1; 1 where no lesion is counted.
+def cut(probability: Float[Tensor, "batch 1 d h w"]) -> Float[Tensor, "batch 1 d h w"]:
+    """Return 1 from one half on and 0 below, with the gradient of the map itself.
 
-    Truth lesions are counted where the truth is: elsewhere their density is known to be 0.
+    The exact score sees no more of a map, so nothing below one half can mislead its estimate.
     """
-    there = functional.max_pool3d(truth.float(), STRIDE)
-    squared = functional.relu(roots).square()
-    hit_truth, missed_truth = (squared[:, :2] * there).sum(dim=(2, 3, 4)).unbind(1)
-    hit_predicted, false_predicted = squared[:, 2:].sum(dim=(2, 3, 4)).unbind(1)
+    return probability + ((probability >= THRESHOLD).to(probability) - probability).detach()
+
+
+def densities(
+    output: Float[Tensor, "batch 4 i j k"],
+    truth: Float[Tensor, "batch 1 d h w"],
+    shown: Float[Tensor, "batch 1 d h w"],
+) -> Float[Tensor, "batch 4 i j k"]:
+    """Densities of hit and missed truth lesions, of hit and false predicted ones.
+
+    Lesions are counted where their mask is: elsewhere their density is known to be 0. Shares are
+    limited to [0, 1] and keep their gradient: a missed lesion is drawn towards being hit.
+    """
+    truths = functional.relu(output[:, :1]).square() * _reach(truth)
+    predicted = functional.relu(output[:, 2:3]).square() * _reach(shown)
+    hit, false = limit(output[:, 1:2]), limit(output[:, 3:])
+    maps = (truths * hit, truths * (1 - hit), predicted * (1 - false), predicted * false)
+    return torch.cat(maps, dim=1)
+
+
+def lesion_f1(densities: Float[Tensor, "batch 4 i j k"]) -> Float[Tensor, " batch"]:
+    """Combine lesion densities into L-F1 (Kamraoui et al. 2021, eq. 4); 1 where none is counted."""
+    counts = densities.sum(dim=(2, 3, 4))
+    hit_truth, missed_truth, hit_predicted, false_predicted = counts.unbind(1)
     ltpr = (hit_truth + _COUNT_FLOOR) / (hit_truth + missed_truth + _COUNT_FLOOR)
     lppv = (hit_predicted + _COUNT_FLOOR) / (hit_predicted + false_predicted + _COUNT_FLOOR)
     return 2 * ltpr * lppv / (ltpr + lppv)
 
 
-def _limit(score: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+def _reach(mask: Float[Tensor, "batch 1 d h w"]) -> Float[Tensor, "batch 1 i j k"]:
+    """1 where a block of the densities holds a voxel of the mask."""
+    return (functional.max_pool3d(mask.detach().float(), STRIDE) > 1e-4).float()
+
+
+def limit(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Limit to [0, 1] while the gradient stays that of the linear output."""
-    return score + (score.clamp(0, 1) - score).detach()
+    return linear + (linear.clamp(0, 1) - linear).detach()
 
 
 class _DensityNetwork(nn.Module):
@@ -97,9 +132,10 @@ class _DensityNetwork(nn.Module):
         self.middle = nn.Sequential(_block(24, 48, stride=2), _block(48, 48))
         self.coarse = nn.Sequential(_block(48, 64, stride=2), _block(64, 64), _block(64, 64))
         self.joined = nn.Sequential(_block(112, 48), _block(48, 48))
-        self.head = nn.Conv3d(48, 4, 1, bias=False)
+        self.head = nn.Conv3d(48, 4, 1)
         # nearly no lesion to begin with: thousands of cells add up
         nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, channels: Float[Tensor, "batch 3 d h w"]) -> Float[Tensor, "batch 4 i j k"]:
         middle = self.middle(self.fine(space_to_channels(channels)))

@@ -2,42 +2,67 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
-from metricnet.estimator import LesionEstimator
+from metricnet.estimator import MULTIPLE, LesionEstimator
+from metricnet.guidance import GuidedEstimate
 
 
 class LesionWiseLoss(nn.Module):
     """1 − F̂(probability, truth), averaged over the batch (Kamraoui et al. 2021, eq. 2).
 
     The estimator stays in evaluation mode under `.train()`, its weights take no gradient, and the
-    truth takes none either; the gradient reaches the probability alone. The module holds the
-    estimator outside its own parameters' reach of an optimiser: `parameters()` is empty of
-    anything trainable.
+    truth takes none either; the gradient reaches the probability alone. With `guided` it is that of
+    `metricnet.guidance`: lesion by lesion, and never away from the truth. Without, it is the
+    network's own, voxel by voxel, as published.
     """
 
-    def __init__(self, estimator: LesionEstimator) -> None:
+    def __init__(self, estimator: LesionEstimator, guided: bool = True) -> None:
         super().__init__()
         self.estimator = estimator.eval().requires_grad_(False)
+        self.guided = guided
 
     def forward(
-        self, probability: Float[Tensor, "batch 1 d h w"], truth: Float[Tensor, "batch 1 d h w"]
+        self,
+        probability: Float[Tensor, "batch class d h w"],
+        truth: Float[Tensor, "batch class d h w"],
     ) -> Float[Tensor, ""]:
-        """Return the scalar loss; probability and truth in [0, 1], of the estimator's patch size.
+        """Return the scalar loss in [0, 1]; probability in [0, 1], truth 0 or 1.
 
-        Raises ValueError for a patch of another size.
+        Several classes count alike: F̂ of each, then the mean. Without a lesion in the truth, F̂ is
+        near 1 where none is predicted, and near 0 elsewhere. Raises ValueError for a patch that the
+        estimator cannot take.
         """
         return 1 - self.estimated_f1(probability, truth).mean()
 
     def estimated_f1(
-        self, probability: Float[Tensor, "batch 1 d h w"], truth: Float[Tensor, "batch 1 d h w"]
+        self,
+        probability: Float[Tensor, "batch class d h w"],
+        truth: Float[Tensor, "batch class d h w"],
     ) -> Float[Tensor, " batch"]:
-        """Return F̂ of each sample, in [0, 1]; ValueError for a patch of another size."""
-        patch = self.estimator.patch
-        if probability.shape[2:] != (patch, patch, patch):
-            found = " x ".join(str(side) for side in probability.shape[2:])
+        """Return F̂ of each sample, in [0, 1], the mean over its classes.
+
+        Patches whose edges are no multiples of 8 are filled up with background. The published form
+        takes none but its own size: ValueError.
+        """
+        own, wanted = (self._as_patches(volume) for volume in (probability, truth.detach()))
+        f1: Tensor
+        if self.guided and probability.requires_grad:
+            f1 = GuidedEstimate.apply(own, wanted, self.estimator)  # type: ignore[no-untyped-call]
+        else:
+            f1 = self.estimator(own, wanted)
+        return f1.view(probability.shape[:2]).mean(dim=1)
+
+    def _as_patches(
+        self, volume: Float[Tensor, "batch class d h w"]
+    ) -> Float[Tensor, "patch 1 i j k"]:
+        """One patch per sample and class, with edges that the network can halve."""
+        sides, patch = tuple(volume.shape[2:]), self.estimator.patch
+        if self.estimator.form == "published" and sides != (patch,) * 3:
+            found = " x ".join(str(side) for side in sides)
             raise ValueError(f"the estimator was trained on patches of {patch}³, got {found}")
-        f1: Tensor = self.estimator(probability, truth.detach())
-        return f1
+        missing = [size for side in reversed(sides) for size in (0, -side % MULTIPLE)]
+        return functional.pad(volume.flatten(0, 1)[:, None], missing)
 
     def train(self, mode: bool = True) -> "LesionWiseLoss":
         """Keep the estimator in evaluation mode whatever the mode of the network around it."""

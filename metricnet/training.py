@@ -15,9 +15,11 @@ from metricnet.agreement import Comparison, measure
 from metricnet.checkpoint import FILE_NAME, SavedEstimator, save_estimator
 from metricnet.config import TrainSettings
 from metricnet.data import DrawSampler, PairDataset, PairSample
-from metricnet.estimator import LesionEstimator
+from metricnet.estimator import LesionEstimator, lesion_f1
 
 _SECTION = "metricnet.train"
+_BETWEEN = 0.5  # share of the twos of relatives that are shown a map between them
+_TINY = 1e-9
 
 
 class Weights(NamedTuple):
@@ -25,6 +27,14 @@ class Weights(NamedTuple):
 
     density: float
     contrast: float
+
+
+class Seen(NamedTuple):
+    """What the estimator is shown of a batch, and what it is to say."""
+
+    shown: Float[Tensor, "batch 1 d h w"]
+    f1: Float[Tensor, " batch"]
+    densities: Float[Tensor, "batch 4 i j k"]
 
 
 class EstimatorTask(lightning.LightningModule):
@@ -39,14 +49,17 @@ class EstimatorTask(lightning.LightningModule):
 
     def training_step(self, batch: PairSample, _: int) -> Float[Tensor, ""]:
         """Return the loss of one batch."""
-        estimate = self.estimator.estimate(batch.probability, batch.truth)
-        loss = error = functional.mse_loss(estimate.f1, batch.f1)
-        if estimate.roots is not None:
-            dense = density_error(estimate.roots, batch.roots)
+        seen = Seen(self.estimator.shown(batch.probability), batch.f1, batch.densities.float())
+        if self.estimator.form == "structured":
+            seen = between_relatives(seen, batch.family)
+        estimate = self.estimator.estimate(seen.shown, batch.truth)
+        loss = error = functional.mse_loss(estimate.f1, seen.f1)
+        if estimate.output is not None:
+            dense = density_error(estimate.output, seen.densities)
             self.log("train/density_error", dense, on_step=False, on_epoch=True)
             loss = error + self._weights.density * dense
         if self._weights.contrast:
-            contrast = contrast_error(estimate.f1, batch.f1, batch.family)
+            contrast = contrast_error(estimate.f1, seen.f1, batch.family)
             self.log("train/contrast_error", contrast, on_step=False, on_epoch=True)
             loss = loss + self._weights.contrast * contrast
         runs.require_finite(loss, self.global_step)
@@ -76,14 +89,39 @@ class EstimatorTask(lightning.LightningModule):
 
 
 def density_error(
-    roots: Float[Tensor, "batch 4 i j k"], exact: Float[Tensor, "batch 4 i j k"]
+    output: Float[Tensor, "batch 4 i j k"], exact: Float[Tensor, "batch 4 i j k"]
 ) -> Float[Tensor, ""]:
-    """Squared error of square roots of densities, summed over a patch, averaged over the batch.
+    """Squared errors of the four maps, summed over a patch, averaged over the batch.
 
-    Where no lesion is, anything below 0 counts as 0.
+    Densities are compared by their square roots, where anything below 0 counts as 0 outside
+    lesions; shares are compared where lesions are, each lesion with a weight of 1.
     """
-    limited = torch.where(exact > 0, roots, functional.relu(roots))
-    return (limited - exact).square().sum(dim=(1, 2, 3, 4)).mean()
+    hit, missed, found, false = exact.unbind(1)
+    density = torch.stack([hit + missed, found + false], dim=1)
+    share = torch.stack([hit, false], dim=1) / density.clamp(min=_TINY)
+    roots, shares = output[:, 0::2], output[:, 1::2]
+    limited = torch.where(density > 0, roots, functional.relu(roots))
+    error = (limited - density.sqrt()).square() + density * (shares - share).square()
+    return error.sum(dim=(1, 2, 3, 4)).mean()
+
+
+def between_relatives(seen: Seen, family: Integer[Tensor, " batch"]) -> Seen:
+    """Replace the second of every other two of relatives by a map between the two.
+
+    A map of which a share c is the one relative and 1 − c the other has that share of the
+    densities of each: so the slope of the estimate along an edit is learnt, not only its ends.
+    """
+    second = torch.arange(1, len(family), 2, device=family.device)
+    related = family[second] == family[second - 1]
+    share = torch.rand(len(second)).to(seen.shown)
+    share = torch.where(related & (torch.rand(len(second)).to(share) < _BETWEEN), share, 1.0)
+    share = share.view(-1, 1, 1, 1, 1)
+    shown, densities = seen.shown.clone(), seen.densities.clone()
+    for maps, whole in ((shown, seen.shown), (densities, seen.densities)):
+        maps[second] = share * whole[second] + (1 - share) * whole[second - 1]
+    f1 = seen.f1.clone()
+    f1[second] = torch.where(share.flatten() < 1, lesion_f1(densities[second]), f1[second])
+    return Seen(shown, f1, densities)
 
 
 def contrast_error(

@@ -24,7 +24,10 @@ class TrainSettings(Settings):
 
     cohort: Path = Field(description="Folder in MSSEG-2 or BIDS layout, or a cohort.csv.")
     out: Path = not_recorded(Path("runs/segnet"), "Run folder to write.")
-    estimator: Path | None = Field(None, description="Run folder or file of 'metricnet train'.")
+    estimator: Path | None = Field(
+        None,
+        description="Run folder or file of 'metricnet train'; default: the one in the package.",
+    )
     alpha: float = Field(
         0.2, description="Weight of 1 - F̂ beside the Dice loss; 0 leaves it out.", ge=0
     )
@@ -39,6 +42,10 @@ class TrainSettings(Settings):
     )
     trusted_gap: float = Field(
         0.3, description="Distance |F̂ - F| from which on the gate lets nothing through.", gt=0
+    )
+    guided_gradient: bool = Field(
+        True,
+        description="Let F̂ push whole lesions, towards the truth alone; off: voxel by voxel.",
     )
     loss: Loss = Field("dice", description="Loss, alone or beside --region; README lists them.")
     region: Region = Field(

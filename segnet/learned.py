@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from datagen.lesions import Rule, score_lesions
+from datagen.lesions import Rule
+from metricnet.exact import exact_f1
 from metricnet.loss import LesionWiseLoss
 
 
@@ -77,19 +78,3 @@ class LearnedTerm(nn.Module):
         if self._trusted_gap is None:
             return torch.ones_like(gap)
         return (1 - gap / self._trusted_gap).clamp(min=0)
-
-
-def exact_f1(
-    probability: Float[Tensor, "batch 1 d h w"],
-    truth: Float[Tensor, "batch 1 d h w"],
-    rule: Rule,
-    spacing_mm: tuple[float, float, float],
-) -> Float[Tensor, " batch"]:
-    """Exact L-F1 of each sample's thresholded map; where the rule gives none, 1 if it is empty."""
-    predicted = (probability[:, 0].detach() >= 0.5).cpu().numpy()
-    scores = [
-        score_lesions(wanted, found, rule, spacing_mm)
-        for wanted, found in zip(truth[:, 0].cpu().numpy() > 0, predicted, strict=True)
-    ]
-    f1 = [float(s.predicted_lesions == 0) if s.f1 is None else s.f1 for s in scores]
-    return torch.tensor(f1, device=probability.device)

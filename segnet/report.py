@@ -1,18 +1,16 @@
 """One self-contained HTML page about scores and a run: tables, curves, and a viewer of cases."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from matplotlib.figure import Figure
 
 from datagen.config import format_recipe
 from datagen.errors import InputError
 from datagen.files import read_table, whole_file
+from datagen.inspection import embed_figure
 from datagen.progress import track
 from metricnet.runs import read_config, read_history
 from segnet.config import TrainSettings
@@ -64,12 +62,12 @@ _NO_SCORES: dict[str, Any] = {
 
 def _about_run(run: Path) -> dict[str, str]:
     settings = format_recipe(SECTION, read_config(run, SECTION, TrainSettings))
-    return {"settings": settings, "curves": embed(draw_curves(read_history(run)))}
+    return {"settings": settings, "curves": embed_figure(draw_curves(read_history(run)))}
 
 
 def _about_scores(folder: Path, most_cases: int) -> dict[str, Any]:
     try:
-        sections: list[Section] = list_sections(folder, embed)
+        sections: list[Section] = list_sections(folder, embed_figure)
         sources = read_table(folder / "sources.csv")
         lesions = read_table(folder / "lesions.csv")
         rules = list(dict.fromkeys(row["rule"] for row in read_table(folder / "cases.csv")))
@@ -88,13 +86,6 @@ def _about_scores(folder: Path, most_cases: int) -> dict[str, Any]:
         "rules": rules,
         "left_out": len(names) - len(shown),
     }
-
-
-def embed(figure: Figure) -> str:
-    """Return a figure as a data address of an SVG picture."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def _of_case(rows: Sequence[Mapping[str, str]], name: str) -> list[Mapping[str, str]]:

@@ -285,7 +285,7 @@ def _learned_term(settings: TrainSettings) -> LearnedTerm | None:
                 f"training asks for {wanted}; give --{name.replace('_', '-')} {trained}"
             )
     return LearnedTerm(
-        LesionWiseLoss(saved.estimator),
+        LesionWiseLoss(saved.estimator, settings.guided_gradient),
         Course(settings.alpha, settings.alpha_warmup_epochs, settings.alpha_ramp_epochs),
         saved.agreement.rule,
         saved.agreement.spacing_mm,

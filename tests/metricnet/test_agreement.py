@@ -1,14 +1,11 @@
-import csv
-import json
-
 import numpy as np
 import pytest
 
-from metricnet.agreement import Comparison, evaluate, measure
+from metricnet.agreement import Comparison, measure
 from metricnet.checkpoint import load_estimator
 
 
-def compare(exact, estimated, style=None, family=None, step=None) -> Comparison:
+def compare(exact, estimated, style=None, step=None) -> Comparison:
     exact = np.array(exact, float)
     return Comparison(
         exact,
@@ -16,7 +13,6 @@ def compare(exact, estimated, style=None, family=None, step=None) -> Comparison:
         np.full(exact.size, 0.5),
         exact,
         np.array(style or ["blur"] * exact.size),
-        np.arange(exact.size) if family is None else np.array(family),
         np.full(exact.size, -1) if step is None else np.array(step),
     )
 
@@ -41,18 +37,6 @@ def test_bins_hold_every_pair_and_show_the_bias():
     assert rows[9]["bias"] == pytest.approx(-0.3)
 
 
-def test_the_sign_of_each_edit_is_that_of_the_change_from_its_base():
-    # two families: the edit that lowers the score is seen, the one that raises it is not
-    compared = compare([0.5, 0.4, 0.5, 0.6, 0.7], [0.5, 0.3, 0.5, 0.5, 0.4], family=[0, 0, 0, 3, 3])
-    summary = compared.summary()
-    assert (summary["edits"], summary["right_edits"]) == (2, 0.5)
-
-
-def test_without_edits_none_is_right():
-    summary = compare([0.5, 0.4], [0.5, 0.3]).summary()
-    assert (summary["edits"], summary["right_edits"]) == (0, 0)
-
-
 def test_groups_are_styles_and_tenths_of_a_trajectory():
     rows = compare(
         [0.0, 0.5, 1.0], [0.1, 0.5, 0.7], ["blur", "recorded", "recorded"], step=[-1, 0, 99]
@@ -65,15 +49,6 @@ def test_groups_are_styles_and_tenths_of_a_trajectory():
     ]
     assert rows[0]["mae"] == pytest.approx(0.1)
     assert rows[3]["bias"] == pytest.approx(-0.3)
-
-
-def test_evaluation_writes_numbers_table_and_figure(tiny_estimator, tiny_pairs, tmp_path):
-    compared = evaluate(tiny_estimator, tiny_pairs, tmp_path / "agreement")
-    written = json.loads((tmp_path / "agreement/agreement.json").read_text())
-    assert written["mse"] == pytest.approx(compared.summary()["mse"], rel=1e-4)
-    with (tmp_path / "agreement/by_bin.csv").open() as stream:
-        assert sum(int(row["pairs"]) for row in csv.DictReader(stream)) == written["pairs"]
-    assert (tmp_path / "agreement/scatter.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_saved_estimator_carries_its_held_out_agreement(tiny_estimator, tiny_pairs):

@@ -5,7 +5,8 @@ import torch
 from datagen.densities import lesion_densities
 from datagen.errors import InputError
 from datagen.lesions import match_lesions, score_lesions
-from metricnet.data import DrawSampler, PairDataset, turn_alike
+from datagen.store import PairFile
+from metricnet.data import DrawSampler, PairDataset, flipped, turn_alike
 
 
 def test_draws_of_an_epoch_follow_those_of_the_one_before():
@@ -49,11 +50,29 @@ def test_a_split_without_pairs_is_refused(tiny_pairs):
 def test_draws_come_in_twos_of_relatives_that_are_turned_alike(tiny_pairs):
     data = PairDataset(tiny_pairs, "train", 3)
     twos = [(data[2 * number], data[2 * number + 1]) for number in range(40)]
-    related = [(a, b) for a, b in twos if a.family == b.family]
-    assert 3 < len(related) < 40
-    for first, second in related:
+    changed = 0
+    for first, second in twos:
+        assert first.family == second.family
         assert torch.equal(first.mask, second.mask)
-        assert not torch.equal(first.stored, second.stored)
+        changed += not torch.equal(first.stored, second.stored)
+    assert changed > 30  # a patch without a lesion has none to flip
+
+
+def test_a_flipped_pair_is_scored_anew(tiny_pairs):
+    data = PairDataset(tiny_pairs, "train")
+    rng = np.random.default_rng(0)
+    with PairFile(tiny_pairs) as file:
+        agreement = file.agreement
+    pairs = [data.read(item) for item in range(12)]
+    changed = 0
+    for before in pairs:
+        after = flipped(before, agreement, rng)
+        truth, predicted = after.truth > 0, after.stored >= 128
+        assert after.f1 == score_lesions(truth, predicted).f1
+        assert np.array_equal(after.densities, lesion_densities(match_lesions(truth, predicted)))
+        assert np.array_equal(after.truth, before.truth)
+        changed += after.f1 != before.f1
+    assert changed > 4
 
 
 def test_a_sample_turns_bytes_into_numbers(tiny_pairs):
@@ -61,4 +80,3 @@ def test_a_sample_turns_bytes_into_numbers(tiny_pairs):
     assert sample.stored.dtype == sample.mask.dtype == torch.uint8
     assert 0 <= sample.probability.min() <= sample.probability.max() <= 1
     assert torch.equal(sample.truth, (sample.mask > 0).float())
-    assert torch.allclose(sample.roots.square(), sample.densities.float(), atol=1e-3)

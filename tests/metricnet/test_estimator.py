@@ -4,15 +4,15 @@ import torch
 
 from datagen.densities import lesion_densities
 from datagen.lesions import match_lesions
-from metricnet.estimator import LesionEstimator, lesion_f1
+from metricnet.estimator import LesionEstimator, cut, densities, lesion_f1
 from metricnet.training import density_error
 
 
-def roots_of(*counts: float) -> torch.Tensor:
+def densities_of(*counts: float) -> torch.Tensor:
     """Densities that add up to the four counts, in one cell each."""
-    roots = torch.zeros(1, 4, 2, 2, 2)
-    roots[0, :, 0, 0, 0] = torch.tensor(counts).sqrt()
-    return roots
+    found = torch.zeros(1, 4, 2, 2, 2)
+    found[0, :, 0, 0, 0] = torch.tensor(counts)
+    return found
 
 
 FULL = torch.ones(1, 1, 8, 8, 8)
@@ -38,22 +38,55 @@ def test_published_form_keeps_the_gradient_of_its_linear_output_beyond_the_range
     assert probability.grad.abs().sum() > 0
 
 
+def test_the_structured_form_sees_a_map_as_the_score_does():
+    torch.manual_seed(0)
+    estimator = LesionEstimator("structured", patch=16).eval()
+    truth = torch.zeros(1, 1, 16, 16, 16)
+    truth[..., 2:5, 2:5, 2:5] = 1
+    faint = 0.3 * torch.rand(1, 1, 16, 16, 16)
+    found = 0.5 + 0.5 * torch.rand(1, 1, 16, 16, 16)
+    map_, mask = torch.where(truth > 0, found, faint), truth
+    assert torch.allclose(estimator(map_, truth), estimator(mask, truth), atol=1e-6)
+
+
+def test_the_gradient_passes_straight_through_the_cut():
+    probability = torch.rand(1, 1, 4, 4, 4, requires_grad=True)
+    weights = torch.rand(1, 1, 4, 4, 4)
+    (weights * cut(probability)).sum().backward()
+    assert torch.equal(probability.grad, weights)
+    assert set(cut(torch.tensor([0.49, 0.5]).view(1, 1, 1, 1, 2)).flatten().tolist()) == {0.0, 1.0}
+
+
 def test_counts_combine_by_the_formula():
     # 3 of 4 truth lesions hit, 3 of 6 predicted ones: 2 · 0.75 · 0.5 / 1.25 = 0.6
-    assert lesion_f1(roots_of(3, 1, 3, 3), FULL).item() == pytest.approx(0.6, abs=0.01)
+    assert lesion_f1(densities_of(3, 1, 3, 3)).item() == pytest.approx(0.6, abs=0.01)
 
 
 def test_nothing_on_either_side_scores_one():
-    assert lesion_f1(roots_of(0, 0, 0, 0), EMPTY).item() == pytest.approx(1)
+    assert lesion_f1(densities_of(0, 0, 0, 0)).item() == pytest.approx(1)
 
 
 def test_one_empty_side_scores_nearly_zero():
-    assert lesion_f1(roots_of(0, 0, 0, 2), EMPTY).item() < 0.06
-    assert lesion_f1(roots_of(0, 2, 0, 0), FULL).item() < 0.06
+    assert lesion_f1(densities_of(0, 0, 0, 2)).item() < 0.02
+    assert lesion_f1(densities_of(0, 2, 0, 0)).item() < 0.02
 
 
-def test_truth_lesions_are_counted_only_where_the_truth_is():
-    assert lesion_f1(roots_of(0, 5, 1, 0), EMPTY).item() == pytest.approx(1)
+def output_of(*values: float) -> torch.Tensor:
+    return torch.tensor(values).view(1, 4, 1, 1, 1).expand(1, 4, 2, 2, 2).contiguous()
+
+
+def test_lesions_are_counted_only_where_their_mask_is():
+    output = output_of(1.0, 0.5, 2.0, 0.25)
+    both = densities(output, FULL, FULL)[0, :, 0, 0, 0]
+    assert both.tolist() == pytest.approx([0.5, 0.5, 3.0, 1.0])
+    assert densities(output, EMPTY, FULL).sum(dim=(2, 3, 4))[0, :2].tolist() == [0, 0]
+    assert densities(output, FULL, EMPTY).sum(dim=(2, 3, 4))[0, 2:].tolist() == [0, 0]
+
+
+def test_a_missed_lesion_is_drawn_towards_being_hit():
+    output = output_of(1.0, -0.3, 0.0, 0.0).requires_grad_()
+    lesion_f1(densities(output, FULL, EMPTY)).sum().backward()
+    assert (output.grad[:, 1] > 0).all()
 
 
 def test_structured_form_learns_one_batch_by_heart():
@@ -68,11 +101,11 @@ def test_structured_form_learns_one_batch_by_heart():
     estimator = LesionEstimator("structured", patch=16)
     optimiser = torch.optim.Adam(estimator.parameters(), 3e-3)
     exact = [lesion_densities(match_lesions(a > 0, b > 0)) for a, b in pairs]
-    roots = torch.from_numpy(np.stack(exact)).float().sqrt()
+    densities = torch.from_numpy(np.stack(exact)).float()
     for _ in range(150):
         optimiser.zero_grad()
         estimate = estimator.estimate(probability, truth)
         error = torch.nn.functional.mse_loss(estimate.f1, f1)
-        (error + 0.02 * density_error(estimate.roots, roots)).backward()
+        (error + 0.02 * density_error(estimate.output, densities)).backward()
         optimiser.step()
     assert error.item() < 0.02

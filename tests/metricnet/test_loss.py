@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from metricnet import LesionEstimator, LesionWiseLoss
+from metricnet.guidance import cut_into_pieces, guide
 
 
 @pytest.fixture
@@ -51,6 +52,43 @@ def test_loss_is_one_minus_the_mean_estimate(loss, maps):
     assert loss(*maps).item() == pytest.approx(1 - loss.estimated_f1(*maps).mean().item())
 
 
-def test_another_patch_size_is_refused_with_both_sizes(loss):
+def test_the_published_form_refuses_another_patch_size_and_names_both():
+    loss = LesionWiseLoss(LesionEstimator("published", patch=32))
     with pytest.raises(ValueError, match="32³, got 16 x 16 x 16"):
         loss(torch.zeros(1, 1, 16, 16, 16), torch.zeros(1, 1, 16, 16, 16))
+
+
+def test_any_patch_size_is_taken_and_filled_up_with_background(loss, maps):
+    probability, truth = (volume[..., :22, :32, :30] for volume in maps)
+    filled = [
+        torch.nn.functional.pad(volume, (0, 2, 0, 0, 0, 2)) for volume in (probability, truth)
+    ]
+    assert loss(probability, truth).item() == pytest.approx(loss(*filled).item())
+
+
+def test_classes_count_alike(loss, maps):
+    of_classes = [loss.estimated_f1(probability, maps[1]) for probability in (maps[0], 0 * maps[0])]
+    probability = torch.cat([maps[0], 0 * maps[0]], dim=1)
+    together = loss.estimated_f1(probability, maps[1].expand(-1, 2, -1, -1, -1))
+    assert together.tolist() == pytest.approx(((of_classes[0] + of_classes[1]) / 2).tolist())
+
+
+def test_an_empty_truth_scores_one_where_nothing_is_predicted_and_nearly_zero_elsewhere(loss, maps):
+    empty = torch.zeros_like(maps[1])
+    assert loss(empty, empty).item() == pytest.approx(0, abs=1e-5)
+    loss.estimator.network.head.bias.data[2:] = 1.0  # predicted lesions, all false
+    assert loss(maps[0], empty).item() > 0.9
+
+
+def test_the_guided_gradient_is_the_networks_own_over_pieces(loss, maps):
+    probability, truth = maps
+    slopes = []
+    for guided in (True, False):
+        loss.guided = guided
+        own = probability.clone().requires_grad_()
+        (-3 * loss(own, truth)).backward()
+        slopes.append(own.grad)
+    pieces = cut_into_pieces(probability, truth)
+    # of 2 samples, a loss of 1 − F̂, three times the other way round
+    assert torch.allclose(slopes[0], guide(slopes[1] * 2 / 3, pieces) * 3 / 2, atol=1e-7)
+    assert not torch.allclose(slopes[0], slopes[1])

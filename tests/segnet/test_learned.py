@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from metricnet import LesionEstimator, LesionWiseLoss
-from segnet.learned import Course, LearnedTerm, exact_f1
+from metricnet.exact import exact_f1
+from segnet.learned import Course, LearnedTerm
 
 SPACING_MM = (1.0, 1.0, 1.0)
 
