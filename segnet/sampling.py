@@ -65,13 +65,14 @@ class Centres:
     ) -> tuple[int, np.ndarray]:
         holders = [case for case, found in enumerate(objects) if found]
         lap, place = divmod(turn, len(holders))
-        case = holders[self._order(len(holders), kind, lap)[place]]
+        case = holders[self._order(len(holders), lap, kind)[place]]
         cycle, at = divmod(lap, len(objects[case]))
-        voxels = objects[case][self._order(len(objects[case]), kind, case, cycle)[at]]
+        voxels = objects[case][self._order(len(objects[case]), case, cycle, kind)[at]]
         jitter = rng.integers(-self._jitter, self._jitter + 1, size=3)
         return case, voxels[rng.integers(len(voxels))] + jitter
 
     def _order(self, length: int, *key: int) -> np.ndarray:
+        # keys end in the kind, 1 or 2: to a seed, zeros at the end are nothing
         order: np.ndarray = np.random.default_rng([self._seed, *key]).permutation(length)
         return order
 
