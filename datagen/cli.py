@@ -8,6 +8,7 @@ import click
 from datagen.build import BuildSettings
 from datagen.shell import SentenceGroup, from_settings, say
 from datagen.simulation import PhantomSettings
+from datagen.synthetic_cohort import SynthesisSettings
 
 
 @click.group(cls=SentenceGroup, context_settings={"show_default": True, "max_content_width": 100})
@@ -24,6 +25,16 @@ def phantom(settings: PhantomSettings) -> None:
 
     cases = simulate_cohort(settings)
     say(f"wrote {len(cases)} patients to {settings.out}, listed in {settings.out / 'cohort.csv'}")
+
+
+@main.command()
+@from_settings(SynthesisSettings, "datagen.synthesise")
+def synthesise(settings: SynthesisSettings) -> None:
+    """Make two-visit cases with new lesions from single visits and their lesion masks."""
+    from datagen.synthetic_cohort import synthesise_cohort
+
+    cases = synthesise_cohort(settings)
+    say(f"wrote {len(cases)} cases to {settings.out}, listed in {settings.out / 'cohort.csv'}")
 
 
 @main.command()
@@ -55,11 +66,23 @@ def inspect(pairs: Path, out: Path, seed: int) -> None:
     help="Add each case a second time with its visits swapped, where vanished_lesions.nii.gz lies "
     "beside them to be the truth.",
 )
-def cohort(source: Path, out: Path, both_orders: bool) -> None:
+@click.option(
+    "--single-visits",
+    is_flag=True,
+    help="List each scan with the mask of all its lesions, to learn these first: the scan stands "
+    "for both visits.",
+)
+def cohort(source: Path, out: Path, both_orders: bool, single_visits: bool) -> None:
     """List the cases that a folder holds, as a cohort.csv to look at and to edit."""
     from datagen import cohort as cohorts
+    from datagen import visits
 
-    cases = cohorts.read_cohort(source)
+    if both_orders and single_visits:
+        raise click.UsageError("give --both-orders or --single-visits: a single visit has no order")
+    if single_visits:
+        cases = visits.as_cases(visits.list_visits(source))
+    else:
+        cases = cohorts.read_cohort(source)
     if both_orders:
         cases = cohorts.with_reversed_visits(cases)
     cohorts.write_cohort(cases, out)

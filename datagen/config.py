@@ -20,6 +20,7 @@ from datagen.errors import InputError
 SECTIONS = (
     "datagen.phantom",
     "datagen.build",
+    "datagen.synthesise",
     "metricnet.train",
     "metricnet.evaluate",
     "segnet.train",

@@ -61,8 +61,8 @@ def simulate_case(anatomy: Anatomy, rng: np.random.Generator, *, is_clean: bool)
         add_distractors(flair, patient, sites.ventricle_mm, rng)
         _paint_lesions(flair, patient.csf, texture, lesions, visit)
         if visit == 1:
-            flair = _misregister(flair, rng)
-        visits.append(_acquire(flair, patient.brain_mask, scanner, rng))
+            flair = misregister(flair, rng)
+        visits.append(acquire(flair, patient.brain_mask, scanner, rng))
     return PhantomCase(
         time1=visits[0],
         time2=visits[1],
@@ -121,9 +121,10 @@ def _paint_lesions(
         flair[window] += weight * np.maximum(brightness - flair[window], 0.0)
 
 
-def _misregister(
+def misregister(
     flair: Float32[np.ndarray, "x y z"], rng: np.random.Generator
 ) -> Float32[np.ndarray, "x y z"]:
+    """Rotate by up to 1 degree and shift by up to 0.7 mm, as an imperfect registration does."""
     # about three axes: at most 1 degree in all
     matrix = rotation_matrix(np.deg2rad(rng.uniform(-0.57, 0.57, size=3)))
     direction = rng.standard_normal(3)
@@ -133,7 +134,7 @@ def _misregister(
     return np.asarray(ndimage.affine_transform(flair, matrix, offset, order=1, prefilter=False))
 
 
-def _acquire(
+def acquire(
     flair: Float32[np.ndarray, "x y z"],
     brain_mask: Bool[np.ndarray, "x y z"],
     scanner: Scanner,

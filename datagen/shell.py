@@ -65,7 +65,8 @@ def say(sentence: str) -> None:
 
 def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     flag, text = "--" + name.replace("_", "-"), field.description or ""
-    if not field.is_required() and field.default not in (None, (), False):
+    is_shown = field.default is not False and field.default not in (None, ())
+    if not field.is_required() and is_shown:
         text += f"  [default: {_shown(field.default)}]"
     annotation = _without_none(field.annotation)
     if annotation is bool:

@@ -65,6 +65,7 @@ def evaluate(settings: EvaluateSettings) -> Findings:
     saved.estimator.requires_grad_(False)
     trajectories = [follow(saved, folder) for folder in settings.predictions]
     compared = measure(saved.estimator, settings.pairs, settings.split)
+    make_folder(settings.out)  # refused before the measures that take minutes
     pairs, split, seed = settings.pairs, settings.split, settings.seed
     findings = Findings(
         compared,
@@ -94,7 +95,6 @@ def _attack(saved: SavedEstimator, settings: EvaluateSettings) -> dict[str, Atta
 
 def _write(findings: Findings, saved: SavedEstimator, settings: EvaluateSettings) -> None:
     out = settings.out
-    make_folder(out)
     figures = {
         "scatter": pictures.draw_scatter(findings.compared),
         "edits": pictures.draw_changes(findings.edits, findings.slopes),

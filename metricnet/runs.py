@@ -142,6 +142,11 @@ def best_weights(folder: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def epochs_done(checkpoint: Path | None) -> int:
+    """Number of epochs after which a checkpoint was written; 0 where none is given."""
+    return int(_read_checkpoint(checkpoint)["epoch"]) + 1 if checkpoint else 0
+
+
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     require_file(path)
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from scipy import ndimage
 
 from datagen.lesions import score_lesions
@@ -24,17 +24,25 @@ def no_lesions(scans: Scans) -> Float32[np.ndarray, "x y z"]:
 def subtraction(scans: Scans, threshold_z: float) -> Float32[np.ndarray, "x y z"]:
     """Brightening from visit 1 to visit 2, scaled so that one half lies at the threshold.
 
-    The difference of the normalised visits is smoothed by a Gaussian of 1 mm and divided by its
-    robust deviation inside the brain; `threshold_z` counts these deviations.
+    `threshold_z` counts deviations of `brightening`.
+    """
+    z = brightening(scans)
+    scaled: np.ndarray = np.clip(z / (2 * threshold_z), 0, 1) * scans.brain
+    return scaled.astype(np.float32)
+
+
+def brightening(scans: Scans) -> Float32[np.ndarray, "x y z"]:
+    """Difference of the normalised visits, in robust deviations of the brain around its median.
+
+    It is smoothed by a Gaussian of 1 mm.
     """
     sigma = [_SMOOTHING_MM / spacing_mm for spacing_mm in scans.grid.spacing_mm]
     smoothed = ndimage.gaussian_filter(scans.time2 - scans.time1, sigma)
     inside = smoothed[scans.brain]
     median = np.median(inside)
     deviation = 1.4826 * np.median(np.abs(inside - median))
-    z = (smoothed - median) / max(float(deviation), 1e-6)
-    scaled: np.ndarray = np.clip(z / (2 * threshold_z), 0, 1) * scans.brain
-    return scaled.astype(np.float32)
+    z: np.ndarray = (smoothed - median) / max(float(deviation), 1e-6)
+    return z.astype(np.float32)
 
 
 def fit_threshold(cases: Sequence[Scans], min_volume_mm3: float) -> float:
@@ -56,6 +64,11 @@ def _scores_by_threshold(scans: Scans, min_volume_mm3: float) -> list[float]:
     for threshold_z in _THRESHOLDS_Z:
         level = threshold_z / (2 * _THRESHOLDS_Z[-1])
         mask = find_lesions(steps, level, min_volume_mm3, scans.grid)
-        f1 = score_lesions(scans.truth, mask).f1 or 0.0
-        scores.append((dice_coefficient(scans.truth, mask) + f1) / 2)
+        scores.append(dice_and_f1(scans, mask))
     return scores
+
+
+def dice_and_f1(scans: Scans, mask: Bool[np.ndarray, "x y z"]) -> float:
+    """Mean of Dice and L-F1 of a mask, by which a baseline's threshold is fitted."""
+    f1 = score_lesions(scans.truth, mask).f1 or 0.0
+    return (dice_coefficient(scans.truth, mask) + f1) / 2

@@ -39,3 +39,4 @@ Added = Literal[
 # losses on distance maps, between which and a region loss a schedule shifts the weight
 Blended = Literal["boundary", "hausdorff", "surface"]
 Loss = Literal[Region, Added, Blended]
+Augmentation = Literal["none", "light", "full"]

@@ -8,12 +8,12 @@ from pydantic import Field, field_validator
 from datagen.config import MAX_SEED, Settings, not_recorded
 from datagen.lesions import Rule
 from metricnet.config import Precision
-from segnet.choices import Difference, Form, Loss, Region, RegionSchedule, Sign
+from segnet.choices import Augmentation, Difference, Form, Loss, Region, RegionSchedule, Sign
 
 Network = Literal["strided", "full_resolution", "vnet", "dynunet"]
 Schedule = Literal["cosine", "constant", "halving"]
 SplitChoice = Literal["all", "train", "validation", "test"]
-Baseline = Literal["empty", "subtraction"]
+Baseline = Literal["empty", "subtraction", "growing"]
 
 
 MIN_VOLUME_MM3 = 3.0  # lesions up to this volume are dropped, as in the challenge
@@ -110,6 +110,45 @@ class TrainSettings(Settings):
     lesion_share: float = Field(
         0.6, description="Share of patches drawn around a new lesion.", ge=0, le=1
     )
+    distractor_share: float = Field(
+        0.0,
+        description="Share around what is bright or brightened but not new, as far as "
+        "--lesion-share leaves room.",
+        ge=0,
+        le=1,
+    )
+    augmentation: Augmentation = Field(
+        "light",
+        description="Changes of patches: none; mirrored, with a little contrast and noise; or full:"
+        " blur, thick slices, ghosts, bias, gamma, another scanner, warps too.",
+    )
+    reverse_visits: bool = Field(
+        False,
+        description="Train on each case in the other order too, where vanished_lesions.nii.gz lies "
+        "beside it: what vanished is then new.",
+    )
+    synthetic: Path | None = Field(
+        None, description="Cohort of 'datagen synthesise', whose patches are mixed in."
+    )
+    real_share: float = Field(
+        0.5,
+        description="Share of a batch that is drawn from --cohort, not from --synthetic.",
+        ge=0,
+        le=1,
+    )
+    init_from: Path | None = Field(
+        None,
+        description="Run whose best network the training starts from, such as one that "
+        "learnt all lesions.",
+    )
+    scan_cache: Path | None = not_recorded(
+        None,
+        "Folder that keeps the scans at the working spacing, to share between runs; "
+        "default: in memory.",
+    )
+    loader_workers: int = not_recorded(
+        0, "Processes that draw patches; 0: the training itself.", ge=0
+    )
     validation_fraction: float = Field(
         0.2, description="Share of patients held out, where the cohort sets no split.", gt=0, lt=1
     )
@@ -133,9 +172,13 @@ class PredictSettings(Settings):
     """Settings of 'segnet predict'."""
 
     out: Path = not_recorded(Path("mask.nii.gz"), "Mask to write; a folder with --cohort.")
-    model: Path | None = Field(None, description="Run folder of 'segnet train'.")
+    model: tuple[Path, ...] = Field(
+        (), description="Run folder of 'segnet train'; repeatable, the models are averaged."
+    )
     baseline: Baseline | None = Field(
-        None, description="Instead of a network: no lesion at all, or thresholded subtraction."
+        None,
+        description="Instead of a network: no lesion at all, thresholded subtraction, or lesions "
+        "grown from bright seeds.",
     )
     time1: Path | None = Field(None, description="FLAIR of visit 1.")
     time2: Path | None = Field(None, description="FLAIR of visit 2, registered to visit 1.")
@@ -160,6 +203,9 @@ class PredictSettings(Settings):
         0, description="Keep this many of the largest components; 0: all.", ge=0
     )
     overlap: float = Field(0.5, description="Share by which windows overlap.", ge=0, lt=1)
+    flips: bool = Field(
+        False, description="Average over the eight mirror images: eight times as slow."
+    )
     seed: int = Field(0, description="Unused: prediction draws nothing.", ge=0)
 
 

@@ -14,10 +14,12 @@ from torch.utils.data import Dataset
 from datagen import volumes
 from datagen.errors import InputError
 from datagen.layouts import Case
-from datagen.lesions import label_lesions
 from datagen.progress import track
 from datagen.scans import Scans, read_scans
 from datagen.volumes import Grid, cut_patch
+from segnet.augment import WARP_MARGIN, Volumes, augment, warp, warps
+from segnet.choices import Augmentation
+from segnet.sampling import Centres, Shares, count_share
 
 _JITTER = 3 / 8  # of the patch's edge: a lesion lies anywhere but at the very border
 
@@ -63,11 +65,12 @@ def read_labelled_cases(
     Raises InputError where a truth of more than two classes holds anything but whole numbers from 0
     to `classes` - 1, or lies on another grid than visit 2.
     """
-    read = (_read_labelled(case, spacing_mm, classes) for case in cases)
+    read = (read_labelled_case(case, spacing_mm, classes) for case in cases)
     return list(track(read, "scans read", len(cases)))
 
 
-def _read_labelled(case: Case, spacing_mm: float, classes: int) -> LabelledScans:
+def read_labelled_case(case: Case, spacing_mm: float, classes: int) -> LabelledScans:
+    """Read one case and its labels; see `read_labelled_cases`."""
     if classes == 2 or case.truth is None:
         scans = read_scans(case, spacing_mm)
         whole = scans.truth.astype(np.uint8)
@@ -114,11 +117,18 @@ def _cropped(scans: Scans, box: tuple[slice, ...]) -> Scans:
     return Scans(cut[0], cut[1], cut[2], cut[3], scans.grid.cropped(box))
 
 
+class PatchOptions(NamedTuple):
+    """How patches are changed, and the share that lies around what could be taken for new."""
+
+    augmentation: Augmentation = "light"
+    distractor_share: float = 0.0
+
+
 class PatchDataset(Dataset[PatchSample]):
     """Item `n` is the n-th draw: its content depends on the seed and on `n` alone.
 
-    A draw picks a case, then with `lesion_share` a new lesion of it, else a voxel of its brain; the
-    patch around it is mirrored, and each visit's intensities are changed a little on their own.
+    A draw takes its turn among new lesions, distractors and voxels of the brain (see `Centres`);
+    the patch around it is changed as `augment` does.
     """
 
     def __init__(
@@ -128,21 +138,22 @@ class PatchDataset(Dataset[PatchSample]):
         lesion_share: float,
         seed: int,
         labels: Sequence[UInt8[np.ndarray, "x y z"]] | None = None,
+        options: PatchOptions = PatchOptions(),  # noqa: B008  (it is immutable)
     ) -> None:
-        self._cases, self._patch = cases, patch
+        self._cases, self._patch, self._seed = cases, patch, seed
         self._labels = labels or [case.truth for case in cases]
         self._maps: Sequence[Sequence[np.ndarray]] = [()] * len(cases)
-        self._lesion_share, self._seed = lesion_share, seed
-        self._lesions = [_lesion_voxels(case) for case in cases]
-        self._brains = [np.flatnonzero(case.brain).astype(np.int32) for case in cases]
-        self._active = [index for index, found in enumerate(self._lesions) if found]
-        if not self._active:
-            raise InputError("no case to train on holds a new lesion")
+        self._outside = [_outside(case) for case in cases]
+        self._strength = options.augmentation
+        self._centres = Centres(
+            cases, Shares(lesion_share, options.distractor_share), int(patch * _JITTER), seed
+        )
 
     def add_maps(self, maps: Sequence[Sequence[Float32[np.ndarray, "x y z"]]]) -> None:
         """Hand over distance maps of each case, on its grid, which patches then carry along.
 
-        Patches are cut and mirrored, which keeps distances; what lies beyond a volume has 0.
+        Such patches are cut and mirrored, which keeps distances, and never warped; what lies beyond
+        a volume has 0.
         """
         self._maps = maps
 
@@ -151,48 +162,59 @@ class PatchDataset(Dataset[PatchSample]):
 
     def __getitem__(self, item: int) -> PatchSample:
         rng = np.random.default_rng([self._seed, item])
-        case, centre = self._draw_centre(rng)
+        case, centre = self._centres.draw(item, rng)
+        if warps(self._strength, bool(self._maps[case]), rng):
+            drawn = warp(self._cut(case, centre, self._patch + 2 * WARP_MARGIN), self._patch, rng)
+        else:
+            drawn = self._cut(case, centre, self._patch)
+        drawn = augment(drawn, self._strength, rng)
+        truth = torch.from_numpy(drawn.labels)[None].float()
+        sample = PatchSample(torch.from_numpy(np.stack(drawn.visits)), truth, torch.tensor(case))
+        if not drawn.maps:
+            return sample
+        return sample._replace(maps=torch.from_numpy(np.stack(drawn.maps)))
+
+    def _cut(self, case: int, centre: np.ndarray, edge: int) -> Volumes:
         scans = self._cases[case]
-        shown = [scans.time1, scans.time2, self._labels[case], *self._maps[case]]
-        fill = [float(scans.time1.min()), float(scans.time2.min())] + [0.0] * (len(shown) - 2)
-        cuts = [
-            cut_patch(volume, centre, self._patch, value)
-            for volume, value in zip(shown, fill, strict=True)
-        ]
-        mirror = tuple(slice(None, None, int(rng.choice((-1, 1)))) for _ in range(3))
-        time1, time2, truth, *maps = (np.ascontiguousarray(cut[mirror]) for cut in cuts)
-        visits = np.stack([change_contrast(time1, rng), change_contrast(time2, rng)])
-        sample = PatchSample(
-            torch.from_numpy(visits), torch.from_numpy(truth)[None].float(), torch.tensor(case)
-        )
-        return sample._replace(maps=torch.from_numpy(np.stack(maps))) if maps else sample
-
-    def _draw_centre(self, rng: np.random.Generator) -> tuple[int, np.ndarray]:
-        if rng.random() < self._lesion_share:
-            case = int(rng.choice(self._active))
-            lesions = self._lesions[case]
-            voxels = lesions[int(rng.integers(len(lesions)))]
-            reach = int(self._patch * _JITTER)
-            jitter = rng.integers(-reach, reach + 1, size=3)
-            return case, voxels[rng.integers(len(voxels))] + jitter
-        case = int(rng.integers(len(self._cases)))
-        voxel = self._brains[case][rng.integers(len(self._brains[case]))]
-        return case, np.array(np.unravel_index(voxel, self._cases[case].brain.shape))
+        shown = zip((scans.time1, scans.time2), self._outside[case], strict=True)
+        first, second = (cut_patch(visit, centre, edge, fill) for visit, fill in shown)
+        labels = cut_patch(self._labels[case], centre, edge)
+        maps = [cut_patch(one, centre, edge) for one in self._maps[case]]
+        return Volumes((first, second), labels, maps, self._outside[case])
 
 
-def change_contrast(
-    visit: Float32[np.ndarray, "d h w"], rng: np.random.Generator
-) -> Float32[np.ndarray, "d h w"]:
-    """Change one visit's gain, offset and noise a little, in units of the brain's deviation."""
-    gain, offset = rng.uniform(0.9, 1.1), rng.uniform(-0.15, 0.15)
-    noise = rng.standard_normal(visit.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.1))
-    changed: np.ndarray = visit * np.float32(gain) + np.float32(offset) + noise
-    return changed
+class MixedDataset(Dataset[PatchSample]):
+    """Draws from real and from synthetic patches, of which a stated share is real.
+
+    Among the first n draws, and so in every batch, the number of real ones is that share of n to
+    within one. Without synthetic patches all are real. Synthetic cases are numbered after the real
+    ones.
+    """
+
+    def __init__(
+        self, real: PatchDataset, synthetic: PatchDataset | None, real_share: float
+    ) -> None:
+        self._real, self._synthetic, self._share = real, synthetic, real_share
+
+    def add_maps(self, maps: Sequence[Sequence[Float32[np.ndarray, "x y z"]]]) -> None:
+        """Hand over distance maps of the real cases, followed by those of the synthetic ones."""
+        self._real.add_maps(maps[: len(self._real)])
+        if self._synthetic is not None:
+            self._synthetic.add_maps(maps[len(self._real) :])
+
+    def __getitem__(self, item: int) -> PatchSample:
+        if self._synthetic is None:
+            return self._real[item]
+        before, after = count_share(item, self._share), count_share(item + 1, self._share)
+        if after > before:
+            return self._real[before]
+        sample = self._synthetic[item - before]
+        return sample._replace(case=sample.case + len(self._real))
 
 
-def _lesion_voxels(scans: Scans) -> list[np.ndarray]:
-    """Voxels of each new lesion, an array (voxels, 3) per lesion."""
-    labels, count = label_lesions(scans.truth)
-    points = np.argwhere(labels)
-    of_point = labels[tuple(points.T)]
-    return [points[of_point == lesion] for lesion in range(1, count + 1)]
+def _outside(scans: Scans) -> tuple[float, float]:
+    """What each visit holds beyond the brain; its darkest voxel where the brain fills the box."""
+    if scans.brain.all():
+        return float(scans.time1.min()), float(scans.time2.min())
+    voxel = np.unravel_index(int(scans.brain.argmin()), scans.brain.shape)
+    return float(scans.time1[voxel]), float(scans.time2[voxel])

@@ -91,9 +91,10 @@ def read_point(run: Path) -> OperatingPoint | None:
 def settle_point(settings: PredictSettings) -> tuple[PredictSettings, str]:
     """Fill in threshold and smallest lesion, and say where they come from.
 
-    Flags win over the point of the model's run, that over 0.5 and 3 mm³.
+    Flags win over the point of the model's run, that over 0.5 and 3 mm³. Of several models, it is
+    the mean of their points where each has one.
     """
-    chosen = read_point(settings.model) if settings.model else None
+    chosen = _mean_point(settings.model)
     given = {"threshold": settings.threshold, "min_volume_mm3": settings.min_volume_mm3}
     added = {name: getattr(chosen, name) for name in given if chosen and given[name] is None}
     settled = settings.model_copy(update=added)
@@ -102,8 +103,19 @@ def settle_point(settings: PredictSettings) -> tuple[PredictSettings, str]:
     if chosen and added:
         names = {"threshold": "threshold", "min_volume_mm3": "volume"}
         which = " and ".join(names[name] for name in added)
-        said += f"; {which} chosen on {chosen.cases} validation cases"
+        means = ", the mean over the models," if len(settings.model) > 1 else ""
+        said += f"; {which}{means} chosen on {chosen.cases} validation cases"
     return settled, said
+
+
+def _mean_point(models: Sequence[Path]) -> OperatingPoint | None:
+    points = [point for point in map(read_point, models) if point]
+    if not points or len(points) < len(models):
+        return None
+    threshold, min_volume_mm3, f1 = (
+        float(np.mean([point[place] for point in points])) for place in range(3)
+    )
+    return OperatingPoint(threshold, min_volume_mm3, f1, max(point.cases for point in points))
 
 
 def point_of(settings: PredictSettings) -> tuple[float, float]:

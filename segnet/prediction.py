@@ -1,6 +1,6 @@
 """Prediction of cases on visit 2's own grid: mask, probability map, and a table of lesions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float32, UInt8
+from torch import nn
 
 from datagen import volumes
 from datagen.cohort import of_split, read_cohort
@@ -18,9 +19,10 @@ from datagen.progress import track
 from datagen.scans import Scans, read_scans
 from datagen.volumes import Grid
 from metricnet import runs
-from segnet import baselines
+from segnet import baselines, growing
 from segnet.config import PredictSettings, TrainSettings
 from segnet.data import crop_to_brain, read_cases
+from segnet.ensemble import AllMaps, require_alike, side_by_side
 from segnet.inference import (
     Detection,
     find_lesions,
@@ -31,16 +33,18 @@ from segnet.inference import (
 from segnet.operating_point import point_of, settle_point
 from segnet.postprocessing import close_gaps, keep_largest
 from segnet.prediction_paths import PredictionPaths, cohort_paths, paths_beside
+from segnet.transfer import load_weights
 from segnet.unet import build_unet
 
 
 class Predictor(NamedTuple):
     """Something that finds lesions: a function on the working grid, and that grid's spacing.
 
-    The function returns a probability for each class but the background, as a rule for one class.
+    The function returns, of each model, a probability for each class but the background, as a rule
+    for one class; the mean over the models counts.
     """
 
-    probabilities: Callable[[Scans], Float32[np.ndarray, "class x y z"]]
+    probabilities: AllMaps
     spacing_mm: float
     name: str
 
@@ -70,14 +74,18 @@ def predict_case(
     scans = crop_to_brain(read_scans(case._replace(truth=None), predictor.spacing_mm))
     time2 = volumes.read_image(case.time2)
     grid = volumes.grid_of(time2)
-    of_classes = [
-        volumes.resample(nib.Nifti1Image(working, scans.grid.affine), grid)
-        for working in predictor.probabilities(scans)
-    ]
-    probabilities = np.clip(of_classes, 0, 1)
+    of_models = np.stack(
+        [
+            [volumes.resample(nib.Nifti1Image(one, scans.grid.affine), grid) for one in of_classes]
+            for of_classes in predictor.probabilities(scans)
+        ]
+    ).clip(0, 1)
+    probabilities = of_models.mean(axis=0)
     labels = find_labels(probabilities, settings, grid)
     probability = np.clip(probabilities.sum(axis=0), 0, 1)
-    detections = list_lesions(labels > 0, probability, grid)
+    of_lesions = np.clip(of_models.sum(axis=1), 0, 1)
+    threshold, _ = point_of(settings)
+    detections = list_lesions(labels > 0, probability, grid, of_lesions, threshold)
     volumes.save_like(probability, time2, paths.probability)
     write_table(paths.lesions, [row._asdict() for row in detections], Detection._fields)
     # the mask comes last: where it is, the case is complete
@@ -122,41 +130,62 @@ def _cases(settings: PredictSettings) -> list[Case]:
 
 
 def _predictor(settings: PredictSettings) -> Predictor:
-    if (settings.model is None) == (settings.baseline is None):
+    if bool(settings.model) == (settings.baseline is not None):
         raise InputError("give either --model RUN or --baseline")
-    if settings.model:
-        return load_predictor(settings.model, settings.overlap)
-    if settings.baseline == "empty":
-        name = "the empty baseline"
-        return Predictor(lambda scans: baselines.no_lesions(scans)[None], 1.0, name)
-    threshold_z = _fit_subtraction(settings)
-    name = f"subtraction above {threshold_z:g} deviations"
-    return Predictor(lambda scans: baselines.subtraction(scans, threshold_z)[None], 1.0, name)
+    match settings.baseline:
+        case None:
+            return load_predictor(settings.model, settings.overlap, settings.flips)
+        case "empty":
+            return _baseline(baselines.no_lesions, "the empty baseline")
+        case "subtraction":
+            threshold_z = baselines.fit_threshold(_cases_to_fit(settings), point_of(settings)[1])
+            name = f"subtraction above {threshold_z:g} deviations"
+            return _baseline(partial(baselines.subtraction, threshold_z=threshold_z), name)
+        case "growing":
+            kappa = growing.fit_kappa(_cases_to_fit(settings), point_of(settings)[1])
+            name = f"growth from seeds above {kappa:g} deviations"
+            return _baseline(partial(growing.grown_lesions, kappa=kappa), name)
 
 
-def load_predictor(run: Path, overlap: float) -> Predictor:
-    """Load the best network of a training run; InputError where the folder holds none."""
-    trained = runs.read_config(run, "segnet.train", TrainSettings)
+def _baseline(found: Callable[[Scans], Float32[np.ndarray, "x y z"]], name: str) -> Predictor:
+    return Predictor(lambda scans: found(scans)[None, None], 1.0, name)
+
+
+def load_predictor(models: Sequence[Path], overlap: float, flips: bool = False) -> Predictor:
+    """Load the best network of each training run; their mean counts.
+
+    Raises InputError where a folder holds none, or where they work on different grids or classes.
+    """
+    trained = [runs.read_config(run, "segnet.train", TrainSettings) for run in models]
+    require_alike([str(run) for run in models], [(t.spacing_mm, t.classes) for t in trained])
+    maps = [
+        partial(
+            predict_probabilities,
+            _load_network(run, of_run),
+            patch=of_run.patch,
+            overlap=overlap,
+            flips=flips,
+        )
+        for run, of_run in zip(models, trained, strict=True)
+    ]
+    names = " and ".join(str(run) for run in models)
+    name = f"the network of {names}" if len(models) == 1 else f"the networks of {names}"
+    return Predictor(side_by_side(maps), trained[0].spacing_mm, name)
+
+
+def _load_network(run: Path, trained: TrainSettings) -> nn.Module:
     network = build_unet(trained.network, trained.channels, trained.classes)
-    weights = runs.best_weights(run)
-    named = {name.removeprefix("network."): weight for name, weight in weights.items()}
-    try:
-        network.load_state_dict(named)
-    except RuntimeError as error:
-        raise InputError(
-            f"{run}: the checkpoint is not of the network in its config.toml"
-        ) from error
-    found = partial(predict_probabilities, network.eval(), patch=trained.patch, overlap=overlap)
-    return Predictor(found, trained.spacing_mm, f"the network of {run}")
+    load_weights(network, run)
+    return network.eval()
 
 
-def _fit_subtraction(settings: PredictSettings) -> float:
-    """Fit on the cohort's cases of other splits that have a truth; else take the default."""
+def _cases_to_fit(settings: PredictSettings) -> list[Scans]:
+    """Cases of the cohort's other splits that have a truth; none where all are predicted."""
     if settings.cohort is None or settings.split == "all":
-        return baselines.DEFAULT_THRESHOLD_Z
+        return []
     others = [
         case
         for case in read_cohort(settings.cohort)
         if case.truth and case.split not in (None, settings.split)
     ]
-    return baselines.fit_threshold(read_cases(others, 1.0), point_of(settings)[1])
+    return read_cases(others, 1.0)

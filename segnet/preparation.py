@@ -6,20 +6,30 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from datagen.cohort import of_split, read_cohort, split_by_patient
+from datagen.cohort import of_split, read_cohort, split_by_patient, with_reversed_visits
 from datagen.errors import InputError
+from datagen.layouts import Case
+from datagen.lenders import read_lenders
 from datagen.progress import track
 from segnet.config import TrainSettings
-from segnet.data import LabelledScans, read_labelled_cases
+from segnet.data import LabelledScans, MixedDataset, PatchDataset, PatchOptions
 from segnet.distances import cached_maps
 from segnet.losses import class_weights
 from segnet.objective import LossPlan
+from segnet.scan_cache import read_cached_cases
 
 
 def require_possible(settings: TrainSettings) -> None:
     """Raise InputError for settings that exclude each other."""
     if settings.classes > 2 and settings.loss in ("blob", "lesion_f1"):
         raise InputError(f"--loss {settings.loss} needs --classes 2: it looks at one class alone")
+    if settings.synthetic and not 0 < settings.real_share < 1:
+        raise InputError(
+            f"--synthetic needs a --real-share between 0 and 1, got {settings.real_share:g}; to "
+            "train on synthetic cases alone, give them as --cohort"
+        )
+    if settings.scan_cache and settings.scan_cache.is_file():
+        raise InputError(f"--scan-cache {settings.scan_cache} is a file; name a folder")
     if settings.distance_cache and settings.distance_cache.is_file():
         raise InputError(f"--distance-cache {settings.distance_cache} is a file; name a folder")
     if settings.network in ("vnet", "dynunet") and settings.patch < 32:
@@ -28,20 +38,83 @@ def require_possible(settings: TrainSettings) -> None:
 
 def read_splits(settings: TrainSettings) -> tuple[list[LabelledScans], list[LabelledScans]]:
     """Read the cases to train on and those to validate on, patients apart."""
+    training, validation = (_of_split(settings, split) for split in ("train", "validation"))
+    if settings.reverse_visits:
+        training = _in_both_orders(training)
+    return _read(settings, training), _read(settings, validation)
+
+
+def read_synthetic(settings: TrainSettings) -> list[LabelledScans]:
+    """Read the synthetic cases to train on; none where none are asked for.
+
+    Cases of other splits than "train" are left out, and those that were made of a scan or of a
+    lesion of a patient whom the cohort validates on or tests. Raises InputError where none remains.
+    """
+    if settings.synthetic is None:
+        return []
+    held_out = {case.patient for case in _with_splits(settings) if case.split != "train"}
+    lenders = read_lenders(settings.synthetic)
+    cases = [
+        case
+        for case in read_cohort(settings.synthetic)
+        if case.split in (None, "train")
+        and case.truth
+        and not held_out & {case.patient, *lenders.get(case.name, ())}
+    ]
+    if not cases:
+        raise InputError(
+            f"--synthetic {settings.synthetic}: no case is there to train on, apart from those "
+            f"made of patients that {settings.cohort} holds out"
+        )
+    return _read(settings, _in_both_orders(cases) if settings.reverse_visits else cases)
+
+
+def mixed_dataset(
+    settings: TrainSettings,
+    training: Sequence[LabelledScans],
+    synthetic: Sequence[LabelledScans],
+) -> MixedDataset:
+    """Draws of patches from cases; InputError where either kind holds no new lesion."""
+    made = _patch_dataset(settings, synthetic) if synthetic else None
+    return MixedDataset(_patch_dataset(settings, training), made, settings.real_share)
+
+
+def _patch_dataset(settings: TrainSettings, cases: Sequence[LabelledScans]) -> PatchDataset:
+    return PatchDataset(
+        [case.scans for case in cases],
+        settings.patch,
+        settings.lesion_share,
+        settings.seed,
+        [case.labels for case in cases],
+        PatchOptions(settings.augmentation, settings.distractor_share),
+    )
+
+
+def _with_splits(settings: TrainSettings) -> list[Case]:
     rng = np.random.default_rng(settings.seed)
-    cases = split_by_patient(read_cohort(settings.cohort), settings.validation_fraction, rng)
+    return split_by_patient(read_cohort(settings.cohort), settings.validation_fraction, rng)
+
+
+def _of_split(settings: TrainSettings, split: str) -> list[Case]:
+    cases = _with_splits(settings)
     unknown = next((case.name for case in cases if case.split != "test" and not case.truth), None)
     if unknown:
         raise InputError(f"{settings.cohort}: case {unknown} has no truth to train on")
     try:
-        training, validation = (of_split(cases, split) for split in ("train", "validation"))
+        return of_split(cases, split)
     except InputError as error:
         raise InputError(f"{settings.cohort}: {error}") from error
-    spacing_mm, classes = settings.spacing_mm, settings.classes
-    return (
-        read_labelled_cases(training, spacing_mm, classes),
-        read_labelled_cases(validation, spacing_mm, classes),
-    )
+
+
+def _in_both_orders(cases: list[Case]) -> list[Case]:
+    """Add the reversed order of each case that has it, unless the cohort lists it already."""
+    listed = {(case.time1, case.time2) for case in cases}
+    both = with_reversed_visits(cases)
+    return cases + [case for case in both if (case.time1, case.time2) not in listed]
+
+
+def _read(settings: TrainSettings, cases: Sequence[Case]) -> list[LabelledScans]:
+    return read_cached_cases(cases, settings.spacing_mm, settings.classes, settings.scan_cache)
 
 
 def choose_losses(settings: TrainSettings, training: Sequence[LabelledScans]) -> LossPlan:

@@ -18,7 +18,7 @@ from metricnet.data import DrawSampler
 from metricnet.loss import LesionWiseLoss
 from segnet import preparation
 from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
-from segnet.data import LabelledScans, PatchDataset, PatchSample
+from segnet.data import LabelledScans, PatchSample
 from segnet.early_stop import EarlyStop
 from segnet.evaluation import dice_coefficient
 from segnet.inference import find_lesions, label_volume, predict_probabilities
@@ -27,6 +27,7 @@ from segnet.losses import dice_loss
 from segnet.objective import LossInputs, LossPlan, LossTerms, as_inputs, foreground, total_loss
 from segnet.operating_point import choose_point, save_point
 from segnet.recording import FOLDER, Recorder
+from segnet.transfer import start_from
 from segnet.unet import build_unet
 
 SECTION = "segnet.train"
@@ -201,29 +202,54 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     learned = _learned_term(settings)
     torch.manual_seed(settings.seed)
     network = build_unet(settings.network, settings.channels, settings.classes)
+    # a training that goes on takes its weights from its own checkpoint
+    if settings.init_from and not (settings.out / runs.LAST).is_file():
+        start_from(network, settings.init_from, settings)
     training, validation = preparation.read_splits(settings)
-    dataset = PatchDataset(
-        [case.scans for case in training],
-        settings.patch,
-        settings.lesion_share,
-        settings.seed,
-        [case.labels for case in training],
-    )
-    plan = preparation.choose_losses(settings, training)
+    synthetic = preparation.read_synthetic(settings)
+    drawn_from = [*training, *synthetic]
+    plan = preparation.choose_losses(settings, drawn_from)
+    dataset = preparation.mixed_dataset(settings, training, synthetic)
     last = runs.open_run(settings.out, SECTION, settings, settings.resume)
     if plan.map_kinds():
         folder = settings.distance_cache or settings.out / "distance_maps"
-        dataset.add_maps(preparation.read_maps(training, plan, settings.classes, folder))
-    optimisation = Optimisation(
+        dataset.add_maps(preparation.read_maps(drawn_from, plan, settings.classes, folder))
+    recorder = _recorder(settings, drawn_from)
+    course = _optimisation(settings)
+    task = SegmentationTask(network, learned, plan, settings.patch, course, recorder)
+    trainer = _trainer(settings)
+    # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
+    judged = [case for case in validation if case.labels.any()] or validation
+    draws = DrawSampler(settings.steps_per_epoch * settings.batch)
+    # worker processes fetch ahead, before the trainer tells the sampler where it goes on
+    draws.set_epoch(runs.epochs_done(last))
+    loader = DataLoader(
+        dataset,
+        share,
+        sampler=draws,
+        num_workers=settings.loader_workers,
+        persistent_workers=settings.loader_workers > 0,
+    )
+    runs.fit(trainer, task, loader, CaseLoader(judged), last)
+    if trainer.is_global_zero:
+        task.load_state_dict(runs.best_weights(settings.out))
+        best = task.network.to(trainer.strategy.root_device).eval()
+        save_point(settings.out, choose_point(best, judged, settings.patch))
+    trainer.strategy.barrier()  # the first process writes what the others read
+    return runs.read_history(settings.out)
+
+
+def _optimisation(settings: TrainSettings) -> Optimisation:
+    return Optimisation(
         settings.learning_rate,
         settings.weight_decay,
         settings.schedule,
         settings.epochs,
         settings.steps_per_epoch,
     )
-    recorder = _recorder(settings, training)
-    task = SegmentationTask(network, learned, plan, settings.patch, optimisation, recorder)
-    draws = DrawSampler(settings.steps_per_epoch * settings.batch)
+
+
+def _trainer(settings: TrainSettings) -> lightning.Trainer:
     trainer = runs.make_trainer(
         settings.out,
         epochs=settings.epochs,
@@ -235,22 +261,14 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         devices=settings.devices,
     )
     trainer.callbacks.insert(0, EarlyStop(MONITOR, settings.patience))
-    # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
-    judged = [case for case in validation if case.labels.any()] or validation
-    runs.fit(trainer, task, DataLoader(dataset, share, sampler=draws), CaseLoader(judged), last)
-    if trainer.is_global_zero:
-        task.load_state_dict(runs.best_weights(settings.out))
-        best = task.network.to(trainer.strategy.root_device).eval()
-        save_point(settings.out, choose_point(best, judged, settings.patch))
-    trainer.strategy.barrier()  # the first process writes what the others read
-    return runs.read_history(settings.out)
+    return trainer
 
 
-def _recorder(settings: TrainSettings, training: Sequence[LabelledScans]) -> Recorder | None:
+def _recorder(settings: TrainSettings, drawn_from: Sequence[LabelledScans]) -> Recorder | None:
     if not settings.record_predictions:
         return None
     draws = settings.epochs * settings.steps_per_epoch * settings.batch
-    cases = [case.case for case in training]
+    cases = [case.case for case in drawn_from]
     folder = settings.out / FOLDER
     return Recorder(folder, cases, settings.spacing_mm, draws, settings.recorded_patches)
 

@@ -50,7 +50,9 @@ def test_two_processes_have_the_loss_curve_of_one(loss, tiny_cohort, tiny_estima
     assert one[0].keys() == two[0].keys()
     for alone, shared in zip(one, two, strict=True):
         for name in alone:
-            assert float(shared[name]) == pytest.approx(float(alone[name]), abs=2e-3), name
+            # a score of a thresholded map moves by a voxel where a loss moves by a rounding
+            error = 0.05 if name.startswith("validation/") else 2e-3
+            assert float(shared[name]) == pytest.approx(float(alone[name]), abs=error), name
     assert (tmp_path / "two/operating_point.json").is_file()
 
 

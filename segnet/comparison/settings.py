@@ -105,7 +105,7 @@ def train_settings(method: Method, cohort: Path, out: Path, seed: int) -> TrainS
 
 def predict_settings(method: Method, cohort: Path, run: Path, out: Path) -> PredictSettings:
     """Settings of the prediction of a fold's test cases."""
-    source: dict[str, Any] = {"baseline": method.baseline} if method.baseline else {"model": run}
+    source: dict[str, Any] = {"baseline": method.baseline} if method.baseline else {"model": (run,)}
     split: Literal["test"] = "test"
     values = {**method.predict, **source, "cohort": cohort, "split": split, "out": out}
     return _validated(PredictSettings, values, method.name)

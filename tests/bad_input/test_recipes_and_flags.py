@@ -59,6 +59,36 @@ def test_predict_refuses_neither_model_nor_baseline(refuses):
     refuses("segnet predict --cohort cohort --out new", "--model", "--baseline")
 
 
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("segnet train --cohort cohort --alpha 0 --synthetic nothing", "nothing"),
+        (
+            "segnet train --cohort cohort --alpha 0 --synthetic cohort --real-share 1",
+            "--real-share",
+        ),
+        ("segnet train --cohort cohort --alpha 0 --init-from cohort", "cohort is not a run folder"),
+        ("segnet train --cohort cohort --alpha 0 --init-from run --channels 12", "--channels 8"),
+        ("segnet train --cohort cohort --alpha 0 --scan-cache pairs.h5", "--scan-cache pairs.h5"),
+        ("segnet predict --model run --model cohort --cohort cohort", "cohort is not a run folder"),
+        ("datagen synthesise --scans cohort", "cohort holds no single visit"),
+        ("datagen synthesise --scans nothing", "nothing does not exist"),
+    ],
+)
+def test_augmented_training_and_ensembles_refuse(command, named, refuses):
+    refuses(f"{command} --out new", named)
+
+
+def test_synthesis_keeps_a_cohort_that_is_there(refuses):
+    Path("old").mkdir()
+    Path("old/cohort.csv").write_text("case,time1,time2\n")
+    refuses("datagen synthesise --scans cohort --out old", "old already holds a cohort")
+
+
+def test_a_single_visit_has_no_order(refuses):
+    refuses("datagen cohort cohort --both-orders --single-visits --out new", "--both-orders")
+
+
 @pytest.mark.parametrize("flag", ["--alpha -1", "--patch 20", "--seed -1", "--learning-rate inf"])
 def test_train_refuses_a_value_out_of_range(flag, refuses):
     refuses(f"{TRAIN} {flag}", *flag.split())

@@ -55,6 +55,17 @@ def masks(tmp_path_factory, save) -> Path:
 
 
 @pytest.fixture(scope="session")
+def built(masks, tmp_path_factory) -> Path:
+    """A pair file of 600 pairs, which are three parts, to be read and never changed."""
+    from datagen.build import BuildSettings, build
+
+    out = tmp_path_factory.mktemp("built") / "pairs.h5"
+    settings = {"pairs": 600, "patch": 32, "workers": 1, "validation_fraction": 0.3}
+    assert build(BuildSettings(masks=(masks,), out=out, **settings)) == 600
+    return out
+
+
+@pytest.fixture(scope="session")
 def bank(masks, tmp_path_factory):
     """Lesions of the four masks, two patients of them held out."""
     from datagen.bank import open_bank, store_source, write_index

@@ -44,14 +44,6 @@ def recomputed(path):
     return recomputed_scores, stored
 
 
-@pytest.fixture(scope="module")
-def built(masks, tmp_path_factory):
-    """A pair file of 600 pairs, which are three parts."""
-    out = tmp_path_factory.mktemp("built") / "pairs.h5"
-    assert build(settings_for(masks, out, pairs=600)) == 600
-    return out
-
-
 def test_two_workers_write_the_same_bytes_as_one(masks, built, tmp_path):
     build(settings_for(masks, tmp_path / "pairs.h5", pairs=600, workers=2))
     assert (tmp_path / "pairs.h5").read_bytes() == built.read_bytes()
@@ -207,7 +199,7 @@ def test_chosen_styles_are_the_only_ones(masks, tmp_path):
 
 @pytest.mark.parametrize("share", [0.0, 0.04, 0.12])
 def test_truths_are_empty_by_the_share_that_was_asked_for(masks, tmp_path, share):
-    build(settings_for(masks, tmp_path / "p.h5", empty_share=share, pairs=500, patch=16))
+    build(settings_for(masks, tmp_path / "p.h5", empty_share=share, pairs=250, patch=16))
     with PairFile(tmp_path / "p.h5") as file:
         is_empty, f1 = file.column("truth_lesions") == 0, file.column("f1")
     assert is_empty.mean() == pytest.approx(share, abs=0.03)

@@ -19,14 +19,6 @@ def settings_for(masks, out, **changes):
 
 
 @pytest.fixture(scope="module")
-def whole(masks, tmp_path_factory):
-    """The same build, never interrupted."""
-    out = tmp_path_factory.mktemp("whole") / "pairs.h5"
-    build(settings_for(masks, out, resume=False))
-    return out
-
-
-@pytest.fixture(scope="module")
 def killed(masks, tmp_path_factory):
     """What a build of 600 pairs leaves when its process is killed after the first part."""
     out = tmp_path_factory.mktemp("killed") / "pairs.h5"
@@ -50,9 +42,9 @@ def interrupted(killed, tmp_path):
     return tmp_path / "run" / "pairs.h5"
 
 
-def test_a_killed_build_resumes_to_the_same_bytes(masks, interrupted, whole):
+def test_a_killed_build_resumes_to_the_same_bytes(masks, interrupted, built):
     build(settings_for(masks, interrupted))
-    assert interrupted.read_bytes() == whole.read_bytes()
+    assert interrupted.read_bytes() == built.read_bytes()
     assert [path.name for path in interrupted.parent.iterdir()] == ["pairs.h5"]
 
 
@@ -89,11 +81,11 @@ def test_resuming_what_never_began_begins_it(masks, tmp_path):
     assert build(settings_for(masks, tmp_path / "pairs.h5", pairs=10)) == 10
 
 
-def test_a_build_that_was_killed_while_it_read_the_masks_begins_anew(masks, interrupted, whole):
+def test_a_build_that_was_killed_while_it_read_the_masks_begins_anew(masks, interrupted, built):
     for path in interrupted.with_name("pairs.h5.parts").glob("*.json"):
         path.unlink()
     build(settings_for(masks, interrupted))
-    assert interrupted.read_bytes() == whole.read_bytes()
+    assert interrupted.read_bytes() == built.read_bytes()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -53,7 +53,7 @@ def trained(knees, run) -> Path:
         "--network",
         "full_resolution",
         "--channels",
-        "4",
+        "8",
         "--patch",
         "32",
         "--batch",

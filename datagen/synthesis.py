@@ -1,0 +1,207 @@
+"""Two visits with new lesions, made from one scan and the lesions of others."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int16
+from scipy import ndimage
+
+from datagen.decomposition import Parts, Patch, Placed
+from datagen.phantom import acquire, draw_scanner, misregister
+from datagen.phantom_lesions import draw_new_lesion_count, draw_volumes_mm3
+
+_GAP_VOXELS = 2
+_PLACES_TRIED = 30
+_LARGEST_NEW_MM3 = 1500.0
+_MOST_VANISHED, _MOST_STABLE = 4, 10
+# white matter is 1.0 in a scanner's units; fluid, five deviations darker, comes out at 0.15
+_SIGNAL_PER_DEVIATION = 0.17
+_FLUID_Z = -2.0
+
+
+class SyntheticCase(NamedTuple):
+    """Two visits in scanner units; `truth` is new, `vanished` lay at visit 1 only."""
+
+    time1: Int16[np.ndarray, "x y z"]
+    time2: Int16[np.ndarray, "x y z"]
+    truth: Bool[np.ndarray, "x y z"]
+    vanished: Bool[np.ndarray, "x y z"]
+    lesions_time1: Bool[np.ndarray, "x y z"]
+    lesions_time2: Bool[np.ndarray, "x y z"]
+
+
+class Course(NamedTuple):
+    """A lesion and how much of its excess each visit shows: 0 is absent, 1 as it was scanned."""
+
+    lesion: Placed
+    strength1: float
+    strength2: float
+
+
+def synthesise_case(
+    scan: Parts, donors: list[Patch], rng: np.random.Generator, *, is_clean: bool
+) -> SyntheticCase:
+    """Make two visits of one scan; each lesion's course is drawn, and so the truth is exact.
+
+    A lesion of the scan is kept in both visits, or erased in the first (then it is new) or in the
+    second (vanished). Lesions of donors are laid into white matter, at both visits or one; a new
+    lesion touches no other. Visit 1 is rotated by up to 1 degree and shifted by up to 0.7 mm, and
+    each visit gets its own blur, contrast, bias field and noise; some cases have slices of 2 to 4
+    voxels. `is_clean` leaves out the new lesions and nothing else. Same rng state, same case.
+    """
+    courses = _draw_courses(scan, donors, rng, is_clean=is_clean)
+    seed, slices = int(rng.integers(2**63)), int(rng.choice((1, 1, 2, 3, 3, 4)))
+    visits, masks = [], []
+    for visit in (1, 2):
+        signal = 1 + _SIGNAL_PER_DEVIATION * _painted(scan, courses, visit)
+        mask = _mask(courses, visit, scan)
+        if visit == 1:
+            signal, mask = _moved(signal, seed), _moved(mask.astype(np.float32), seed) >= 0.5
+        signal = thicken_slices(np.maximum(signal, 0.05).astype(np.float32), slices)
+        visits.append(acquire(signal, scan.brain, draw_scanner(rng), rng))
+        masks.append(mask & scan.brain)
+    new = [course for course in courses if course.strength1 == 0]
+    gone = [course for course in courses if course.strength2 == 0]
+    vanished = _moved(_mask(gone, 1, scan).astype(np.float32), seed) >= 0.5
+    return SyntheticCase(
+        visits[0], visits[1], _mask(new, 2, scan), vanished & scan.brain, masks[0], masks[1]
+    )
+
+
+def thicken_slices(
+    volume: Float32[np.ndarray, "x y z"], slices: int
+) -> Float32[np.ndarray, "x y z"]:
+    """Average over axial slabs of so many voxels, interpolated linearly between their centres."""
+    if slices == 1:
+        return volume
+    averages = ndimage.uniform_filter1d(volume, slices, axis=2)[..., slices // 2 :: slices]
+    # a slab of an even number of voxels has its centre between two of them
+    place = (np.arange(volume.shape[2]) - (slices - 1) / 2) / slices
+    place = np.clip(place, 0, averages.shape[2] - 1)
+    low = np.minimum(place.astype(int), averages.shape[2] - 2)
+    weight = (place - low).astype(np.float32)
+    thick: np.ndarray = averages[..., low] * (1 - weight) + averages[..., low + 1] * weight
+    return thick
+
+
+def _draw_courses(
+    scan: Parts, donors: list[Patch], rng: np.random.Generator, *, is_clean: bool
+) -> list[Course]:
+    """Courses of the scan's own lesions and of added ones; new and vanished ones stand apart."""
+    new = 0 if is_clean else draw_new_lesion_count(rng)
+    vanished, stable = (int(rng.integers(most + 1)) for most in (_MOST_VANISHED, _MOST_STABLE))
+    small = [
+        number
+        for number, lesion in enumerate(scan.lesions)
+        if _volume_mm3(lesion.patch, scan) <= _LARGEST_NEW_MM3
+    ]
+    # half of the changes are lesions of the scan itself, as far as they go
+    chosen = rng.permutation(small).tolist()[: -(-(new + vanished) // 2)]
+    fates = rng.permutation(["new"] * new + ["vanished"] * vanished).tolist()
+    own = dict(zip(chosen, fates, strict=False))
+    free = np.ones(scan.brain.shape, bool)
+    courses = []
+    for number, lesion in enumerate(scan.lesions):
+        courses.append(_course(lesion, own.get(number, "stable"), rng))
+        _block(free, lesion)
+    for fate in fates[len(own) :] + ["stable"] * stable:
+        added = _place(donors, scan, free, rng)
+        if added is not None:
+            courses.append(_course(added, fate, rng))
+            _block(free, added)
+    return courses
+
+
+def _course(lesion: Placed, fate: str, rng: np.random.Generator) -> Course:
+    strength = float(rng.uniform(0.7, 1.3))
+    if fate == "new":
+        return Course(lesion, 0.0, strength)
+    if fate == "vanished":
+        return Course(lesion, strength, 0.0)
+    # every third lesion is clearly brighter or darker at visit 2: a change, but no new lesion
+    spread = 0.3 if rng.uniform() < 0.33 else 0.05
+    return Course(lesion, strength, float(strength * np.exp(spread * rng.standard_normal())))
+
+
+def _place(
+    donors: list[Patch], scan: Parts, free: Bool[np.ndarray, "x y z"], rng: np.random.Generator
+) -> Placed | None:
+    """Lay a lesion of a donor into white matter; None where there is no donor, or no room."""
+    if not donors:
+        return None
+    patch = _turned(_resized(_pick(donors, scan, rng), scan, rng), rng)
+    half = np.array(patch.mask.shape) // 2
+    for _ in range(_PLACES_TRIED):
+        centre = np.unravel_index(int(rng.choice(scan.sites)), free.shape)
+        corner = np.array(centre) - half
+        if (corner < 0).any() or (corner + patch.mask.shape > free.shape).any():
+            continue
+        placed = Placed(patch, (int(corner[0]), int(corner[1]), int(corner[2])))
+        room = free[placed.window] & scan.brain[placed.window]
+        # a lesion grows in tissue alone: it takes no fluid
+        solid = room & (scan.healthy[placed.window] > _FLUID_Z)
+        if solid[patch.mask].all():
+            return placed._replace(patch=Patch(patch.excess * solid, patch.mask))
+    return None
+
+
+def _pick(donors: list[Patch], scan: Parts, rng: np.random.Generator) -> Patch:
+    """Take the donor nearest to a volume drawn as real new lesions have it, of four looked at."""
+    wanted_mm3 = float(draw_volumes_mm3(1, rng)[0])
+    looked_at = [donors[int(rng.integers(len(donors)))] for _ in range(4)]
+    return min(looked_at, key=lambda patch: abs(np.log(_volume_mm3(patch, scan) / wanted_mm3)))
+
+
+def _resized(patch: Patch, scan: Parts, rng: np.random.Generator) -> Patch:
+    """Change a lesion's size a little, and that of one too large to be new down to the largest."""
+    most = (_LARGEST_NEW_MM3 / _volume_mm3(patch, scan)) ** (1 / 3)
+    zoom = min(float(rng.uniform(0.75, 1.25)), most)
+    mask = ndimage.zoom(patch.mask.astype(np.float32), zoom, order=1) >= 0.5
+    if not mask.any():
+        return patch
+    excess = ndimage.zoom(patch.excess, zoom, order=1)
+    return Patch(excess.astype(np.float32), mask)
+
+
+def _turned(patch: Patch, rng: np.random.Generator) -> Patch:
+    axes = tuple(int(axis) for axis in rng.permutation(3))
+    mirror = tuple(slice(None, None, int(rng.choice((-1, 1)))) for _ in range(3))
+    excess, mask = (np.transpose(part, axes)[mirror] for part in patch)
+    return Patch(np.ascontiguousarray(excess), np.ascontiguousarray(mask))
+
+
+def _block(free: Bool[np.ndarray, "x y z"], lesion: Placed) -> None:
+    around = tuple(
+        slice(max(side.start - _GAP_VOXELS, 0), side.stop + _GAP_VOXELS) for side in lesion.window
+    )
+    present = np.zeros(free[around].shape, bool)
+    inner = tuple(
+        slice(side.start - out.start, side.stop - out.start)
+        for side, out in zip(lesion.window, around, strict=True)
+    )
+    present[inner] = lesion.patch.mask
+    cube = np.ones((2 * _GAP_VOXELS + 1,) * 3, bool)
+    free[around] &= ~ndimage.binary_dilation(present, cube)
+
+
+def _painted(scan: Parts, courses: list[Course], visit: int) -> Float32[np.ndarray, "x y z"]:
+    painted = scan.healthy.copy()
+    for lesion, *strengths in courses:
+        painted[lesion.window] += np.float32(strengths[visit - 1]) * lesion.patch.excess
+    return painted
+
+
+def _mask(courses: list[Course], visit: int, scan: Parts) -> Bool[np.ndarray, "x y z"]:
+    mask = np.zeros(scan.brain.shape, bool)
+    for lesion, *strengths in courses:
+        if strengths[visit - 1] > 0:
+            mask[lesion.window] |= lesion.patch.mask
+    return mask
+
+
+def _moved(volume: Float32[np.ndarray, "x y z"], seed: int) -> Float32[np.ndarray, "x y z"]:
+    return misregister(volume, np.random.default_rng(seed))
+
+
+def _volume_mm3(patch: Patch, scan: Parts) -> float:
+    return max(int(patch.mask.sum()), 1) * scan.grid.voxel_volume_mm3

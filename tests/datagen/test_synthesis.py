@@ -1,0 +1,204 @@
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from datagen.cohort import read_cohort
+from datagen.decomposition import Parts, read_parts, take_apart
+from datagen.errors import InputError
+from datagen.lenders import FILE_NAME, read_lenders
+from datagen.lesions import label_lesions
+from datagen.scans import read_scans
+from datagen.synthesis import synthesise_case, thicken_slices
+from datagen.visits import Visit, list_visits
+from datagen.volumes import Grid
+
+EDGE = 56
+LESIONS = ((16, 16, 16), (30, 20, 36), (36, 36, 20))
+
+
+def scan_and_lesions(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A brain of even tissue with three lesions of 4³ voxels, in deviations."""
+    brain, lesions = np.zeros((2, EDGE, EDGE, EDGE), bool)
+    brain[4:-4, 4:-4, 4:-4] = True
+    for x, y, z in LESIONS:
+        lesions[x : x + 4, y : y + 4, z : z + 4] = True
+    scan = rng.normal(0, 0.3, brain.shape) + 4 * lesions
+    return np.where(brain, scan, -5).astype(np.float32), lesions, brain
+
+
+@pytest.fixture
+def parts(rng, tmp_path) -> Parts:
+    scan, lesions, brain = scan_and_lesions(rng)
+    visit = Visit("a", "a", tmp_path, tmp_path)
+    return take_apart(visit, scan, lesions, brain, Grid(scan.shape, np.eye(4)), rng)
+
+
+def test_healthy_tissue_and_every_excess_make_the_scan_again(parts):
+    scan = scan_and_lesions(np.random.default_rng(5))[0]
+    whole = parts.healthy.copy()
+    for lesion in parts.lesions:
+        whole[lesion.window] += lesion.patch.excess
+    assert np.abs(whole - scan).max() < 1e-4
+
+
+def test_an_erased_lesion_looks_like_the_tissue_around_it(parts):
+    _, lesions, brain = scan_and_lesions(np.random.default_rng(5))
+    inside, around = parts.healthy[lesions], parts.healthy[brain & ~lesions]
+    assert abs(inside.mean() - around.mean()) < 0.6  # the lesions stood 4 above it
+    assert 0.3 < inside.std() / around.std() < 2
+
+
+def test_each_lesion_is_cut_out_with_its_own_mask(parts):
+    assert sorted(lesion.patch.mask.sum() for lesion in parts.lesions) == [64, 64, 64]
+    assert not any(parts.brain.ravel()[parts.sites] == 0)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_new_lesions_are_bright_at_visit_2_alone_and_stand_apart(parts, number):
+    rng = np.random.default_rng(number)
+    made = synthesise_case(parts, [lesion.patch for lesion in parts.lesions], rng, is_clean=False)
+    assert made.truth.any()
+    assert not (made.truth & made.lesions_time1).any()
+    assert (made.truth <= made.lesions_time2).all()
+    labels, count = label_lesions(made.lesions_time2)
+    of_truth = np.unique(labels[made.truth])
+    assert not np.isin(labels[made.lesions_time2 & ~made.truth], of_truth).any()
+    assert count >= len(of_truth)
+    for visit, is_bright in ((made.time1, False), (made.time2, True)):
+        tissue = visit[parts.brain & ~made.lesions_time1 & ~made.lesions_time2]
+        shown = (visit[made.truth].mean() - tissue.mean()) / tissue.std()
+        assert (shown > 1.5) == is_bright
+
+
+def test_vanished_lesions_are_bright_at_visit_1_alone(parts):
+    seen = 0
+    for number in range(6):
+        rng = np.random.default_rng(number)
+        made = synthesise_case(parts, [parts.lesions[0].patch], rng, is_clean=True)
+        assert not made.truth.any()
+        assert (made.vanished <= made.lesions_time1).all()
+        assert not (ndimage.binary_erosion(made.vanished) & made.lesions_time2).any()
+        if made.vanished.any():
+            seen += 1
+            tissue = parts.brain & ~made.lesions_time1 & ~made.lesions_time2
+            first, second = (
+                (visit[made.vanished].mean() - visit[tissue].mean()) / visit[tissue].std()
+                for visit in (made.time1, made.time2)
+            )
+            assert first > second + 1
+    assert seen
+
+
+def test_a_case_depends_on_its_generator_alone(parts):
+    donors = [lesion.patch for lesion in parts.lesions]
+    first, second, third = (
+        synthesise_case(parts, donors, np.random.default_rng(seed), is_clean=False)
+        for seed in (1, 1, 2)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not np.array_equal(first.time2, third.time2)
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3, 4])
+def test_thick_slices_stay_in_their_place(slices):
+    ramp = np.broadcast_to(np.arange(24, dtype=np.float32), (2, 2, 24))
+    assert np.abs(thicken_slices(ramp, slices) - ramp)[..., 4:-6].max() < 1e-4
+
+
+def test_a_scan_without_lesions_and_donors_makes_clean_cases(rng, tmp_path):
+    scan, lesions, brain = scan_and_lesions(rng)
+    scan[lesions] = 0
+    none = np.zeros_like(lesions)
+    visit = Visit("a", "a", tmp_path, tmp_path)
+    parts = take_apart(visit, scan, none, brain, Grid(scan.shape, np.eye(4)), rng)
+    assert parts.lesions == []
+    assert not synthesise_case(parts, [], rng, is_clean=False).truth.any()
+
+
+@pytest.fixture
+def singles(tmp_path):
+    for number in range(3):
+        scan, lesions, brain = scan_and_lesions(np.random.default_rng(number))
+        folder = tmp_path / "singles" / f"p{number}"
+        folder.mkdir(parents=True)
+        signal = np.where(brain, 500 + 60 * scan, 0).astype(np.int16)
+        nib.save(nib.Nifti1Image(signal, np.eye(4)), folder / "flair.nii.gz")
+        nib.save(
+            nib.Nifti1Image(lesions.astype(np.uint8), np.eye(4)), folder / "ground_truth.nii.gz"
+        )
+    return tmp_path / "singles"
+
+
+def test_the_command_writes_a_cohort_that_can_be_trained_on(singles, run, tmp_path):
+    cohorts = []
+    for name in ("one", "two"):
+        out = tmp_path / name
+        options = ["--cases", "7", "--workers", "1", "--clean-share", "0.3"]
+        run("datagen", "synthesise", "--scans", singles, "--out", out, *options)
+        cohorts.append(read_cohort(out))
+    first, second = cohorts
+    assert {case.patient for case in first} == {"p0", "p1", "p2"}
+    assert {case.split for case in first} == {"train", "validation"}
+    by_patient = {
+        case.patient: {c.split for c in first if c.patient == case.patient} for case in first
+    }
+    assert all(len(splits) == 1 for splits in by_patient.values())
+    clean = [not read_scans(case, 1.0).truth.any() for case in first]
+    assert sum(clean) == 2
+    for one, other in zip(first, second, strict=True):
+        for a, b in ((one.time1, other.time1), (one.time2, other.time2), (one.truth, other.truth)):
+            assert np.array_equal(nib.load(a).dataobj, nib.load(b).dataobj)
+        assert (one.time2.parent / "vanished_lesions.nii.gz").is_file()
+
+
+def test_donors_come_from_other_patients_of_the_same_split(singles, run, tmp_path, monkeypatch):
+    lent = []
+
+    def look(scan, donors, rng, *, is_clean):
+        lent.append((scan, donors))
+        return synthesise_case(scan, donors, rng, is_clean=is_clean)
+
+    monkeypatch.setattr("datagen.synthetic_cohort.synthesise_case", look)
+    out = tmp_path / "out"
+    run("datagen", "synthesise", "--scans", singles, "--out", out, "--cases", "3", "--workers", "1")
+    splits = {case.patient: case.split for case in read_cohort(out)}
+    owners = {id(lesion.patch.excess): scan.patient for scan, _ in lent for lesion in scan.lesions}
+    named = read_lenders(out)
+    for number, (scan, donors) in enumerate(lent, start=1):
+        givers = {owners[id(patch.excess)] for patch in donors}
+        assert givers == named[f"synthetic{number:03d}"]
+        assert all(splits[giver] == splits[scan.patient] for giver in givers)
+        if splits[scan.patient] == "train":
+            assert scan.patient not in givers
+
+
+def test_lenders_without_their_column_are_refused(tmp_path):
+    assert read_lenders(tmp_path) == {}
+    (tmp_path / FILE_NAME).write_text("case,donor\nsynthetic001,a\n")
+    with pytest.raises(InputError, match="columns case and patient are needed"):
+        read_lenders(tmp_path / "cohort.csv")
+
+
+def test_a_scan_with_its_skull_is_refused(singles):
+    path = singles / "p0/flair.nii.gz"
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + np.int16(200), np.eye(4)), path)
+    with pytest.raises(InputError, match="is not skull-stripped; give a brain_mask"):
+        read_parts(list_visits(singles)[0], 1.0, np.random.default_rng(0))
+
+
+def test_a_mask_on_another_grid_is_refused(singles):
+    path = singles / "p0/ground_truth.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((9, 9, 9), np.uint8), np.eye(4)), path)
+    with pytest.raises(InputError, match="lie on different grids"):
+        read_parts(list_visits(singles)[0], 1.0, np.random.default_rng(0))
+
+
+def test_real_scans_are_taken_apart(shared):
+    visit = list_visits(shared / "data/cross_sectional")[0]
+    parts = read_parts(visit, 2.0, np.random.default_rng(0))
+    assert 0.8e6 < parts.brain.sum() * 8 < 1.8e6  # mm³ of a brain
+    assert len(parts.lesions) > 5
+    excess = [lesion.patch.excess[lesion.patch.mask].mean() for lesion in parts.lesions]
+    assert np.median(excess) > 0.5
