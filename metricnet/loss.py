@@ -69,6 +69,8 @@ class LesionWiseLoss(nn.Module):
         self, volume: Float[Tensor, "batch class d h w"]
     ) -> Float[Tensor, "patch 1 i j k"]:
         """One patch per sample and class, with edges that the network can halve."""
+        # what a MetaTensor of MONAI becomes is refused to be sliced, for its metadata
+        volume = volume.as_subclass(Tensor)
         sides, patch = tuple(volume.shape[2:]), self.estimator.patch
         if self.estimator.form == "published" and sides != (patch,) * 3:
             found = " x ".join(str(side) for side in sides)

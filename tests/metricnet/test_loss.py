@@ -73,6 +73,55 @@ def test_classes_count_alike(loss, maps):
     assert together.tolist() == pytest.approx(((of_classes[0] + of_classes[1]) / 2).tolist())
 
 
+def test_patches_longer_along_one_axis_are_taken_as_they_are(loss, maps):
+    probability, truth = (volume[:, :, :8, :24] for volume in maps)
+    assert loss(probability, truth).item() == pytest.approx(
+        1 - loss.estimator(probability, truth).mean().item()
+    )
+    own = probability.clone().requires_grad_()
+    loss(own, truth).backward()
+    assert own.grad.shape == (2, 1, 8, 24, 32)
+    assert own.grad.isfinite().all()
+
+
+def test_three_classes_are_the_mean_of_three(loss, maps):
+    probability = torch.cat([maps[0], 0 * maps[0], maps[0].flip(2)], dim=1)
+    truth = torch.cat([maps[1], maps[1], 0 * maps[1]], dim=1)  # none of the third class
+    of_classes = [
+        loss.estimated_f1(probability[:, [c]], truth[:, [c]]) for c in range(probability.shape[1])
+    ]
+    assert torch.allclose(
+        loss.estimated_f1(probability, truth), torch.stack(of_classes).mean(0), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_a_lesion_of_one_voxel_and_an_empty_truth_share_a_batch(loss, maps, guided):
+    loss.guided = guided
+    loss.estimator.network.head.bias.data[:] = 0.5
+    truth = torch.zeros_like(maps[1])
+    truth[0, 0, 16, 16, 16] = 1
+    probability = maps[0].clone().requires_grad_()
+    together = loss.estimated_f1(probability, truth)
+    alone = [loss.estimated_f1(maps[0][[n]], truth[[n]]).item() for n in range(2)]
+    assert together.tolist() == pytest.approx(alone, abs=1e-6)
+    (1 - together).mean().backward()
+    assert probability.grad.isfinite().all()
+    assert guided or all(sample.abs().sum() > 0 for sample in probability.grad)
+
+
+def test_a_patch_of_one_voxel_is_scored_without_a_nan(loss):
+    probability = torch.ones(1, 1, 1, 1, 1, requires_grad=True)
+    loss(probability, torch.zeros(1, 1, 1, 1, 1)).backward()
+    assert probability.grad.isfinite().all()
+
+
+def test_nothing_predicted_in_an_empty_truth_has_no_gradient(loss, maps):
+    probability = (0.4 * maps[0]).requires_grad_()
+    loss(probability, torch.zeros_like(maps[1])).backward()
+    assert not probability.grad.any()
+
+
 def test_an_empty_truth_scores_one_where_nothing_is_predicted_and_nearly_zero_elsewhere(loss, maps):
     empty = torch.zeros_like(maps[1])
     assert loss(empty, empty).item() == pytest.approx(0, abs=1e-5)
