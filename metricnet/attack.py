@@ -10,6 +10,7 @@ from torch import Tensor
 from datagen.store import Agreement
 from metricnet.exact import exact_f1
 from metricnet.loss import LesionWiseLoss
+from metricnet.runs import resolve_precision
 
 _LIMIT = 1e-3  # from 0 and 1, where logits begin
 
@@ -45,13 +46,17 @@ def attack(
 ) -> Attack:
     """Raise F̂ of each map by Adam on the logits of its voxels; score it before and after.
 
-    Nothing but the loss's own gradient holds the ascent back: no other loss, no network.
+    Nothing but the loss's own gradient holds the ascent back: no other loss, no network. Slopes are
+    taken in bf16 where the processor computes in it, as in a training; scores are not.
     """
     logits = torch.logit(probability, eps=_LIMIT).requires_grad_()
     optimizer = torch.optim.Adam([logits], rate)
+    is_half = resolve_precision("auto") == "bf16"
     for _ in range(steps):
         optimizer.zero_grad()
-        (1 - loss.estimated_f1(torch.sigmoid(logits), truth)).sum().backward()  # type: ignore[no-untyped-call]
+        with torch.autocast(probability.device.type, torch.bfloat16, enabled=is_half):
+            loss_of_starts = (1 - loss.estimated_f1(torch.sigmoid(logits), truth)).sum()
+        loss_of_starts.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     raised = torch.sigmoid(logits.detach())
     spacing_mm = (agreement.spacing_mm,) * 3
