@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save
 
 from metricnet.checkpoint import load_estimator, save_estimator
+from metricnet.estimator import LesionEstimator
 
 BUILD = "datagen build --out new.h5 --masks"
 FIT = "metricnet train --out new --pairs pairs.h5"
@@ -52,8 +53,8 @@ def test_train_refuses_what_is_no_estimator(path, refuses):
 def test_train_and_evaluate_refuse_an_estimator_of_another(field, ours, value, refuses):
     saved = load_estimator("estimator.safetensors")
     other = saved._replace(agreement=saved.agreement._replace(**{field: value}))
-    if field == "patch":
-        other = other._replace(estimator=type(saved.estimator)("structured", value))
+    if field == "patch":  # the structured form takes patches of any size to train with
+        other = other._replace(estimator=LesionEstimator("published", value))
     save_estimator(Path("other.safetensors"), other)
     named = ("other.safetensors", field, str(value), str(ours))
     refuses(f"{TRAIN} other.safetensors", *named)
