@@ -23,6 +23,7 @@ from segnet.operating_point import (
 )
 
 TRUE, FALSE = np.s_[2:5, 2:5, 2:5], np.s_[10:12, 10:12, 10:12]  # 27 and 8 mm³
+LARGE = np.s_[9:13, 9:13, 9:13]  # 64 mm³
 
 
 def case_with(truth, probability):
@@ -51,8 +52,8 @@ def truth():
 def test_a_faint_lesion_beside_a_small_bright_false_one_moves_both_choices(truth):
     probability = np.full(truth.shape, 0.01)
     probability[TRUE], probability[FALSE] = 0.35, 0.93
-    point = choose_point(hands_on, [case_with(truth, probability)], 16)
-    assert point == OperatingPoint(0.3, 10.0, 1.0, 1)
+    point = choose_point(hands_on, [case_with(truth, probability)] * 2, 16)
+    assert point == OperatingPoint(0.3, 10.0, 1.0, 2)
 
 
 def test_where_all_points_are_equally_good_the_usual_one_is_kept(truth):
@@ -63,8 +64,23 @@ def test_where_all_points_are_equally_good_the_usual_one_is_kept(truth):
 def test_a_case_without_new_lesions_is_right_when_nothing_is_found(truth):
     clean, probability = np.zeros_like(truth), np.full(truth.shape, 0.01)
     probability[FALSE] = 0.75
-    point = choose_point(hands_on, [case_with(clean, probability)], 16)
-    assert point == OperatingPoint(0.5, 10.0, 1.0, 1)
+    point = choose_point(hands_on, [case_with(clean, probability)] * 2, 16)
+    assert point == OperatingPoint(0.5, 10.0, 1.0, 2)
+
+
+def test_cases_that_contradict_each_other_leave_the_usual_point(truth):
+    faint, loud = (np.full(truth.shape, 0.01) for _ in range(2))
+    faint[TRUE] = 0.35  # asks for less than 0.5: L-F1 0 there, 1 below
+    loud[TRUE], loud[LARGE] = 0.93, 0.45  # below 0.5 a false lesion comes in
+    cases = [case_with(truth, faint), case_with(truth, loud)]
+    assert choose_point(hands_on, cases[:1] * 2, 16)[:2] == (0.3, 3.0)
+    assert choose_point(hands_on, cases, 16)[0] == 0.5
+
+
+def test_one_case_alone_moves_nothing(truth):
+    probability = np.where(truth, 0.35, 0.01)
+    point = choose_point(hands_on, [case_with(truth, probability)], 16)
+    assert point == OperatingPoint(0.5, 3.0, 0.0, 1)
 
 
 def test_flags_win_over_the_run_and_the_run_over_the_usual_point(tmp_path):
