@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from datagen.errors import InputError
 from datagen.shell import SentenceGroup, from_settings, say
 from segnet.comparison.settings import SECTION, CompareSettings
 from segnet.config import EvaluateSettings, EvolutionSettings, PredictSettings, TrainSettings
@@ -36,6 +37,28 @@ def predict(settings: PredictSettings) -> None:
     from segnet.prediction import predict as predict_cases
 
     say(predict_cases(settings))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("detector.safetensors"),
+    show_default=True,
+    help="File to write.",
+)
+def export(run: Path, out: Path) -> None:
+    """Write the best network of a RUN, and its operating point, as one small file.
+
+    It holds no pickle; 'segnet predict --model' and 'segnet train --init-from' take it.
+    """
+    from segnet.detector import load_detector, save_detector
+
+    if out.suffix != ".safetensors":
+        raise InputError(f"--out {out}: the file's name must end in .safetensors")
+    save_detector(out, load_detector(run))
+    say(f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB")
 
 
 @main.command()

@@ -138,8 +138,8 @@ class TrainSettings(Settings):
     )
     init_from: Path | None = Field(
         None,
-        description="Run whose best network the training starts from, such as one that "
-        "learnt all lesions.",
+        description="Run, or file of 'segnet export', whose network the training starts from, "
+        "such as one that learnt all lesions.",
     )
     scan_cache: Path | None = not_recorded(
         None,
@@ -173,7 +173,9 @@ class PredictSettings(Settings):
 
     out: Path = not_recorded(Path("mask.nii.gz"), "Mask to write; a folder with --cohort.")
     model: tuple[Path, ...] = Field(
-        (), description="Run folder of 'segnet train'; repeatable, the models are averaged."
+        (),
+        description="Run folder of 'segnet train', or file of 'segnet export'; repeatable, the "
+        "models are averaged.",
     )
     baseline: Baseline | None = Field(
         None,

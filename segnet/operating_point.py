@@ -1,9 +1,9 @@
 """Threshold and smallest lesion of a trained network, chosen on its validation cases."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -86,29 +86,35 @@ def read_point(run: Path) -> OperatingPoint | None:
     if not path.is_file():
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        point = OperatingPoint(
-            float(values["threshold"]),
-            float(values["min_volume_mm3"]),
-            float(values["f1"]),
-            int(values["cases"]),
-        )
+        return parse_point(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is damaged ({error}); delete it, and give --threshold and --min-volume-mm3"
         ) from error
+
+
+def parse_point(values: Mapping[str, Any]) -> OperatingPoint:
+    """Return the point of a JSON object; ValueError, KeyError or TypeError where it is none."""
+    point = OperatingPoint(
+        float(values["threshold"]),
+        float(values["min_volume_mm3"]),
+        float(values["f1"]),
+        int(values["cases"]),
+    )
     if not (0 < point.threshold < 1 and point.min_volume_mm3 >= 0):
-        raise InputError(f"{path}: a threshold within 0 to 1 and a volume are needed, got {point}")
+        raise ValueError(f"a threshold within 0 to 1 and a volume are needed, got {point}")
     return point
 
 
-def settle_point(settings: PredictSettings) -> tuple[PredictSettings, str]:
+def settle_point(
+    settings: PredictSettings, points: Sequence[OperatingPoint | None]
+) -> tuple[PredictSettings, str]:
     """Fill in threshold and smallest lesion, and say where they come from.
 
-    Flags win over the point of the model's run, that over 0.5 and 3 mm³. Of several models, it is
-    the mean of their points where each has one.
+    `points` are those of the models. Flags win over them, and they over 0.5 and 3 mm³; of several
+    models, it is the mean of their points where each has one.
     """
-    chosen = _mean_point(settings.model)
+    chosen = _mean_point(points)
     given = {"threshold": settings.threshold, "min_volume_mm3": settings.min_volume_mm3}
     added = {name: getattr(chosen, name) for name in given if chosen and given[name] is None}
     settled = settings.model_copy(update=added)
@@ -117,19 +123,19 @@ def settle_point(settings: PredictSettings) -> tuple[PredictSettings, str]:
     if chosen and added:
         names = {"threshold": "threshold", "min_volume_mm3": "volume"}
         which = " and ".join(names[name] for name in added)
-        means = ", the mean over the models," if len(settings.model) > 1 else ""
+        means = ", the mean over the models," if len(points) > 1 else ""
         said += f"; {which}{means} chosen on {chosen.cases} validation cases"
     return settled, said
 
 
-def _mean_point(models: Sequence[Path]) -> OperatingPoint | None:
-    points = [point for point in map(read_point, models) if point]
-    if not points or len(points) < len(models):
+def _mean_point(points: Sequence[OperatingPoint | None]) -> OperatingPoint | None:
+    known = [point for point in points if point]
+    if not known or len(known) < len(points):
         return None
     threshold, min_volume_mm3, f1 = (
-        float(np.mean([point[place] for point in points])) for place in range(3)
+        float(np.mean([point[place] for point in known])) for place in range(3)
     )
-    return OperatingPoint(threshold, min_volume_mm3, f1, max(point.cases for point in points))
+    return OperatingPoint(threshold, min_volume_mm3, f1, max(point.cases for point in known))
 
 
 def point_of(settings: PredictSettings) -> tuple[float, float]:

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float32, UInt8
-from torch import nn
 
 from datagen import volumes
 from datagen.cohort import of_split, read_cohort
@@ -18,10 +16,10 @@ from datagen.layouts import Case
 from datagen.progress import track
 from datagen.scans import Scans, read_scans
 from datagen.volumes import Grid
-from metricnet import runs
 from segnet import baselines, growing
-from segnet.config import PredictSettings, TrainSettings
+from segnet.config import PredictSettings
 from segnet.data import crop_to_brain, read_cases
+from segnet.detector import Detector, load_detector
 from segnet.ensemble import AllMaps, require_alike, side_by_side
 from segnet.inference import (
     Detection,
@@ -33,8 +31,6 @@ from segnet.inference import (
 from segnet.operating_point import point_of, settle_point
 from segnet.postprocessing import close_gaps, keep_largest
 from segnet.prediction_paths import PredictionPaths, cohort_paths, paths_beside
-from segnet.transfer import load_weights
-from segnet.unet import build_unet
 
 
 class Predictor(NamedTuple):
@@ -55,8 +51,9 @@ def predict(settings: PredictSettings) -> str:
     Raises InputError where model, scans or the combination of flags cannot be used.
     """
     cases = _cases(settings)
-    settings, point = settle_point(settings)
-    predictor = _predictor(settings)
+    detectors = _detectors(settings)
+    settings, point = settle_point(settings, [detector.point for detector in detectors])
+    predictor = _predictor(settings, detectors)
     found = 0
     for case in track(cases, "cases predicted", len(cases)):
         paths = cohort_paths(settings.out, case) if settings.cohort else paths_beside(settings.out)
@@ -129,12 +126,16 @@ def _cases(settings: PredictSettings) -> list[Case]:
     return [Case(name, name, settings.time1, settings.time2, brain_mask=settings.brain_mask)]
 
 
-def _predictor(settings: PredictSettings) -> Predictor:
+def _detectors(settings: PredictSettings) -> list[Detector]:
     if bool(settings.model) == (settings.baseline is not None):
         raise InputError("give either --model RUN or --baseline")
+    return [load_detector(path) for path in settings.model]
+
+
+def _predictor(settings: PredictSettings, detectors: Sequence[Detector]) -> Predictor:
     match settings.baseline:
         case None:
-            return load_predictor(settings.model, settings.overlap, settings.flips)
+            return average(detectors, settings.overlap, settings.flips)
         case "empty":
             return _baseline(baselines.no_lesions, "the empty baseline")
         case "subtraction":
@@ -151,32 +152,25 @@ def _baseline(found: Callable[[Scans], Float32[np.ndarray, "x y z"]], name: str)
     return Predictor(lambda scans: found(scans)[None, None], 1.0, name)
 
 
-def load_predictor(models: Sequence[Path], overlap: float, flips: bool = False) -> Predictor:
-    """Load the best network of each training run; their mean counts.
+def average(detectors: Sequence[Detector], overlap: float, flips: bool = False) -> Predictor:
+    """Return a predictor by the mean map of some detectors.
 
-    Raises InputError where a folder holds none, or where they work on different grids or classes.
+    Raises InputError where they work on different grids or classes.
     """
-    trained = [runs.read_config(run, "segnet.train", TrainSettings) for run in models]
-    require_alike([str(run) for run in models], [(t.spacing_mm, t.classes) for t in trained])
+    names = [detector.name for detector in detectors]
+    require_alike(names, [(d.architecture.spacing_mm, d.architecture.classes) for d in detectors])
     maps = [
         partial(
             predict_probabilities,
-            _load_network(run, of_run),
-            patch=of_run.patch,
+            detector.network,
+            patch=detector.architecture.patch,
             overlap=overlap,
             flips=flips,
         )
-        for run, of_run in zip(models, trained, strict=True)
+        for detector in detectors
     ]
-    names = " and ".join(str(run) for run in models)
-    name = f"the network of {names}" if len(models) == 1 else f"the networks of {names}"
-    return Predictor(side_by_side(maps), trained[0].spacing_mm, name)
-
-
-def _load_network(run: Path, trained: TrainSettings) -> nn.Module:
-    network = build_unet(trained.network, trained.channels, trained.classes)
-    load_weights(network, run)
-    return network.eval()
+    name = f"the network{'s' if len(names) > 1 else ''} of {' and '.join(names)}"
+    return Predictor(side_by_side(maps), detectors[0].architecture.spacing_mm, name)
 
 
 def _cases_to_fit(settings: PredictSettings) -> list[Scans]:

@@ -5,37 +5,22 @@ from pathlib import Path
 from torch import nn
 
 from datagen.errors import InputError
-from metricnet import runs
 from segnet.config import TrainSettings
+from segnet.detector import load_detector
 
 
-def start_from(network: nn.Module, run: Path, settings: TrainSettings) -> None:
-    """Give a network the best weights of another run, in place, whatever that one learnt.
+def start_from(network: nn.Module, origin: Path, settings: TrainSettings) -> None:
+    """Give a network the weights of a run's best one or of a file, in place.
 
     The course of the rate, the optimiser's memory and the draws begin anew. Raises InputError where
-    the folder holds no run, or one of another network, width or number of classes.
+    there is no network, or one of another form, width or number of classes.
     """
-    other = runs.read_config(run, "segnet.train", TrainSettings)
+    other = load_detector(origin)
     for name in ("network", "channels", "classes"):
-        theirs, ours = getattr(other, name), getattr(settings, name)
+        theirs, ours = getattr(other.architecture, name), getattr(settings, name)
         if theirs != ours:
             raise InputError(
-                f"--init-from {run} was trained with {name} {theirs}, but this training has "
+                f"--init-from {origin} was trained with {name} {theirs}, but this training has "
                 f"{ours}; give --{name} {theirs}"
             )
-    load_weights(network, run)
-
-
-def load_weights(network: nn.Module, run: Path) -> None:
-    """Give a network the best weights of a run, in place.
-
-    Raises InputError where the run has none yet, or where they are of another network.
-    """
-    weights = runs.best_weights(run)
-    named = {name.removeprefix("network."): weight for name, weight in weights.items()}
-    try:
-        network.load_state_dict(named)
-    except RuntimeError as error:
-        raise InputError(
-            f"{run}: the checkpoint is not of the network in its config.toml"
-        ) from error
+    network.load_state_dict(other.network.state_dict())

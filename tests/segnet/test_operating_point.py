@@ -87,26 +87,25 @@ def test_flags_win_over_the_run_and_the_run_over_the_usual_point(tmp_path):
     save_point(tmp_path, OperatingPoint(0.3, 10.0, 0.6, 8))
     plain = PredictSettings(model=(tmp_path,))
     assert point_of(plain) == (0.5, 3.0)
-    settled, said = settle_point(plain)
+    settled, said = settle_point(plain, [read_point(tmp_path)])
     assert point_of(settled) == (0.3, 10.0)
     assert said.endswith("threshold and volume chosen on 8 validation cases")
-    settled, said = settle_point(PredictSettings(model=(tmp_path,), threshold=0.7))
+    given = PredictSettings(model=(tmp_path,), threshold=0.7)
+    settled, said = settle_point(given, [read_point(tmp_path)])
     assert point_of(settled) == (0.7, 10.0)
     assert said.endswith("volume chosen on 8 validation cases")
     assert "threshold chosen" not in said
-    settled, said = settle_point(PredictSettings(baseline="empty"))
+    settled, said = settle_point(PredictSettings(baseline="empty"), [])
     assert point_of(settled) == (0.5, 3.0)
     assert "chosen" not in said
 
 
-def test_of_several_models_the_mean_of_their_points_counts(tmp_path):
-    runs = [tmp_path / name for name in ("one", "two")]
-    for run, threshold, min_volume_mm3 in zip(runs, (0.3, 0.6), (3.0, 10.0), strict=True):
-        save_point(run, OperatingPoint(threshold, min_volume_mm3, 0.6, 8))
-    settled, said = settle_point(PredictSettings(model=tuple(runs)))
+def test_of_several_models_the_mean_of_their_points_counts():
+    points = [OperatingPoint(0.3, 3.0, 0.6, 8), OperatingPoint(0.6, 10.0, 0.6, 8)]
+    settled, said = settle_point(PredictSettings(), points)
     assert point_of(settled) == pytest.approx((0.45, 6.5))
     assert "threshold and volume, the mean over the models, chosen on 8 validation" in said
-    settled, said = settle_point(PredictSettings(model=(*runs, tmp_path)))  # the third has none
+    settled, said = settle_point(PredictSettings(), [*points, None])
     assert point_of(settled) == (0.5, 3.0)
     assert "chosen" not in said
 

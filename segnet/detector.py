@@ -1,0 +1,104 @@
+"""Trained networks on disk: run folders, and single files that can be passed on."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from datagen.errors import InputError
+from datagen.files import require_file, whole_file
+from metricnet import runs
+from segnet.config import Network, TrainSettings
+from segnet.operating_point import OperatingPoint, parse_point, read_point
+from segnet.unet import TwoVisitUNet, build_unet
+
+SCHEMA = 1
+
+
+class Architecture(NamedTuple):
+    """What a network is, and the patches (voxels) and spacing (mm) that it was trained on."""
+
+    network: Network
+    channels: int
+    classes: int
+    patch: int
+    spacing_mm: float
+
+    @classmethod
+    def of(cls, settings: TrainSettings) -> "Architecture":
+        """The network of a training."""
+        return cls(*(getattr(settings, name) for name in cls._fields))
+
+
+class Detector(NamedTuple):
+    """A trained network, ready to predict, and where its lesions begin, if that was chosen."""
+
+    name: str
+    network: TwoVisitUNet
+    architecture: Architecture
+    point: OperatingPoint | None
+
+
+def load_detector(path: Path) -> Detector:
+    """Read a detector from a file of `save_detector`, or from the run folder of a training.
+
+    Nothing is unpickled but tensors. Raises InputError where there is none, or it is broken.
+    """
+    if path.is_dir():
+        architecture = Architecture.of(runs.read_config(path, "segnet.train", TrainSettings))
+        weights = runs.best_weights(path)
+        named = {name.removeprefix("network."): weight for name, weight in weights.items()}
+        try:
+            network = _restore(architecture, named)
+        except RuntimeError as error:
+            raise InputError(
+                f"{path}: the checkpoint is not of the network in its config.toml"
+            ) from error
+        return Detector(str(path), network, architecture, read_point(path))
+    metadata, weights = _read(require_file(path))
+    if metadata.get("schema") != SCHEMA:
+        raise InputError(
+            f"{path}: detector schema {SCHEMA} expected, found {metadata.get('schema')}; "
+            "give the run folder, or write the file again with 'segnet export'"
+        )
+    try:
+        architecture = Architecture(**metadata["architecture"])
+        point = metadata["operating_point"]
+        network = _restore(architecture, weights)
+        return Detector(str(path), network, architecture, point and parse_point(point))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} does not fit this version; write it again") from error
+
+
+def save_detector(path: Path, detector: Detector, dtype: torch.dtype = torch.float16) -> None:
+    """Write weights, architecture and operating point into one safetensors file, whole or not."""
+    metadata = {
+        "schema": SCHEMA,
+        "architecture": detector.architecture._asdict(),
+        "operating_point": detector.point._asdict() if detector.point else None,
+    }
+    weights = {
+        name: tensor.to(dtype).contiguous()
+        for name, tensor in detector.network.state_dict().items()
+    }
+    with whole_file(path) as partial:
+        partial.write_bytes(save(weights, {"lesionwise": json.dumps(metadata, sort_keys=True)}))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("lesionwise", "{}"))
+            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is not a detector ({error})") from error
+
+
+def _restore(architecture: Architecture, weights: dict[str, Tensor]) -> TwoVisitUNet:
+    network = build_unet(architecture.network, architecture.channels, architecture.classes)
+    network.load_state_dict(weights)
+    return network.eval()

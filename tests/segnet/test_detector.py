@@ -1,0 +1,104 @@
+"""Networks as files: what they predict, and what is refused."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from datagen.errors import InputError
+from segnet.detector import Architecture, Detector, load_detector, save_detector
+from segnet.operating_point import OperatingPoint
+from segnet.unet import build_unet
+
+ARCHITECTURE = Architecture("strided", 8, 2, 32, 1.0)
+POINT = OperatingPoint(0.4, 6.0, 0.5, 9)
+
+
+@pytest.fixture
+def detector():
+    torch.manual_seed(3)
+    return Detector("test", build_unet("strided", 8).eval(), ARCHITECTURE, POINT)
+
+
+def metadata_of(path):
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["lesionwise"]), {
+            name: file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+        }
+
+
+def test_a_saved_detector_predicts_the_same_and_keeps_its_point(detector, tmp_path):
+    path = tmp_path / "detector.safetensors"
+    save_detector(path, detector, torch.float32)
+    loaded = load_detector(path)
+    visits = torch.rand(1, 2, 32, 32, 32)
+    assert torch.equal(loaded.network(visits), detector.network(visits))
+    assert loaded.architecture == ARCHITECTURE
+    assert loaded.point == POINT
+
+
+def test_half_precision_halves_the_file_and_hardly_moves_the_map(detector, tmp_path):
+    sizes, logits = {}, {}
+    visits = torch.rand(1, 2, 32, 32, 32)
+    for dtype in (torch.float32, torch.float16):
+        path = tmp_path / f"{dtype}.safetensors"
+        save_detector(path, detector, dtype)
+        sizes[dtype] = path.stat().st_size
+        logits[dtype] = load_detector(path).network(visits)
+    assert sizes[torch.float16] < 0.6 * sizes[torch.float32]
+    assert torch.allclose(*logits.values(), atol=0.02)
+
+
+def test_a_detector_without_a_point_has_none(detector, tmp_path):
+    path = tmp_path / "detector.safetensors"
+    save_detector(path, detector._replace(point=None))
+    assert load_detector(path).point is None
+
+
+def test_an_exported_run_predicts_what_the_run_does(tiny_run, tiny_cohort, run, tmp_path):
+    path = tmp_path / "detector.safetensors"
+    assert "MB" in run("segnet", "export", tiny_run, "--out", path)
+    of_run, of_file = load_detector(tiny_run), load_detector(path)
+    assert of_file.architecture == of_run.architecture
+    assert of_file.point == of_run.point
+    options = ["--cohort", tiny_cohort, "--split", "all"]
+    said = run("segnet", "predict", "--model", path, *options, "--out", tmp_path / "found")
+    assert "chosen on 1 validation cases" in said
+
+
+def test_a_file_of_another_schema_or_network_is_refused(detector, tmp_path):
+    path = tmp_path / "detector.safetensors"
+    save_detector(path, detector)
+    metadata, weights = metadata_of(path)
+    for change, named in (
+        ({"schema": 99}, "schema 1 expected, found 99"),
+        ({"architecture": {**ARCHITECTURE._asdict(), "channels": 16}}, "does not fit"),
+        ({"operating_point": {"threshold": 2}}, "does not fit"),
+    ):
+        save_file(weights, path, {"lesionwise": json.dumps(metadata | change)})
+        with pytest.raises(InputError, match=named):
+            load_detector(path)
+
+
+def test_what_is_no_detector_is_refused_unread(tmp_path):
+    path = tmp_path / "detector.safetensors"
+    path.write_bytes(b"not a model")
+    with pytest.raises(InputError, match="is not a detector"):
+        load_detector(path)
+    with pytest.raises(InputError, match="does not exist"):
+        load_detector(tmp_path / "absent.safetensors")
+
+
+def test_export_refuses_another_ending_and_leaves_nothing(tiny_run, tmp_path):
+    from click.testing import CliRunner
+
+    from segnet.cli import main
+
+    out = tmp_path / "detector.pt"
+    result = CliRunner().invoke(main, ["export", str(tiny_run), "--out", str(out)])
+    assert result.exit_code == 2
+    assert "must end in .safetensors" in result.output
+    assert not any(tmp_path.iterdir())
