@@ -90,7 +90,7 @@ def test_the_papers_table_has_a_row_for_every_method(compared):
 
 def test_pictures_curves_and_costs_are_there(compared):
     out = compared[0]
-    for name in ("methods.png", "thresholds.png"):
+    for name in ("methods.png", "front.png", "thresholds.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     points = read_table(out / "thresholds.csv")
     assert {row["method"] for row in points} == {"dice", "subtraction (0.4)"}
@@ -136,6 +136,9 @@ def test_the_printed_commands_fill_the_table_one_by_one(compared, place, run):
     run(*shlex.split(line))
     left = run(*words(place, "pieces", "--print-commands", *few)).splitlines()
     assert left == [other for other in printed if other != line]
+    # a cell may also come first of all, in a folder where nothing was prepared
+    run(*words(place, "alone", "--cell", "subtraction (0.4)/0/0"))
+    assert (place / "alone/cells/subtraction (0.4)/fold0_seed0/cell.json").is_file()
     line = next(line for line in printed if "dice/0/1" in line)
     # begun, and stopped after its first epoch: the cell goes on from there
     cell = place / "pieces/cells/dice/fold0_seed1"

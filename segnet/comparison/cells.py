@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from datagen.errors import InputError
 from datagen.files import make_folder, whole_file
 from metricnet import runs
-from segnet.comparison.plan import Cell, find_cell, fold_cohort
+from segnet.comparison.plan import Cell, find_cell, fold_cohort, write_folds
 from segnet.comparison.settings import (
     CompareSettings,
     Method,
@@ -55,6 +55,7 @@ def run_cell(settings: CompareSettings, name: str) -> Cell:
     method, folder = read_method(settings, cell.method), make_folder(cell.folder(settings.out))
     if read_cost(settings, cell) is not None:
         return cell
+    write_folds(settings)
     cohort = fold_cohort(settings.out, cell.fold)
     with _threads(settings.threads):
         seconds = 0.0 if method.baseline else _train(method, cell, cohort, folder)

@@ -1,4 +1,4 @@
-"""The figure of a comparison: each method's scores with their intervals, and each seed's mean."""
+"""The figures of a comparison: each method's scores by themselves, and L-F1 against Dice."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +36,45 @@ def draw_methods(summaries: Sequence[Summary], seeds: Sequence[SeedMean]) -> Fig
     columns[0].invert_yaxis()
     columns[-1].legend(*columns[-1].get_legend_handles_labels(), fontsize="x-small")
     return figure
+
+
+def draw_front(summaries: Sequence[Summary]) -> Figure:
+    """L-F1 against the Dice coefficient, a panel per rule, a labelled dot per method.
+
+    The line is the front: methods that no other one beats in both.
+    """
+    rules = [rule for rule in dict.fromkeys(one.rule for one in summaries) if rule != NO_RULE]
+    dice = _means(summaries, NO_RULE, "dice")
+    figure = Figure(figsize=(6.4 * len(rules), 5.6), layout="constrained")
+    for axes, rule in zip(figure.subplots(1, len(rules), squeeze=False)[0], rules, strict=True):
+        f1 = _means(summaries, rule, "f1")
+        points = {method: (dice[method], f1[method]) for method in f1 if method in dice}
+        front = _front(list(points.values()))
+        axes.plot([x for x, _ in front], [y for _, y in front], color=_SEED, alpha=0.4, lw=1)
+        for method, point in points.items():
+            axes.plot(*point, "o", color=_SEED if point in front else _MEAN, ms=5)
+            axes.annotate(
+                method, point, xytext=(4, 3), textcoords="offset points", fontsize="x-small"
+            )
+        axes.set(xlabel=name_of("dice"), ylabel=f"{name_of('f1')}, rule {rule}")
+        axes.margins(x=0.15)
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points that no other one reaches in both scores, from left to right."""
+    return sorted(
+        (x, y)
+        for x, y in points
+        if not any(x <= other[0] and y <= other[1] for other in points if other != (x, y))
+    )
+
+
+def _means(summaries: Sequence[Summary], rule: str, metric: str) -> dict[str, float]:
+    """Means of the methods where the score is defined."""
+    own = [one for one in summaries if (one.rule, one.metric) == (rule, metric)]
+    return {one.method: one.mean for one in own if one.mean is not None}
 
 
 def _draw(

@@ -16,7 +16,7 @@ from datagen.files import read_table, whole_file, write_table
 from segnet import curves, training
 from segnet.comparison.cells import read_cost
 from segnet.comparison.gathering import Finished, over_seeds, read_cell, values_by_seed
-from segnet.comparison.pictures import draw_methods
+from segnet.comparison.pictures import draw_front, draw_methods
 from segnet.comparison.plan import Cell, list_cells, write_folds
 from segnet.comparison.settings import SECTION, CompareSettings, read_method, train_settings
 from segnet.comparison.tabulation import (
@@ -146,6 +146,7 @@ def _tabulate(
     for suffix, turn in ((".md", as_markdown), (".tex", as_latex)):
         _write_text(out / f"table{suffix}", "\n".join(turn(sheet) for sheet in (papers, tested)))
     _save(draw_methods(summaries, seeds), out / "methods.png")
+    _save(draw_front(summaries), out / "front.png")
     if sweep:
         # as read back from the file, whose empty cells the curves leave out
         rows = [dict(row) for row in read_table(out / "thresholds.csv")]

@@ -9,13 +9,13 @@ from datagen.errors import InputError
 from datagen.files import write_table
 from datagen.layouts import Case
 from segnet.comparison.gathering import over_seeds, read_rows
-from segnet.comparison.pictures import draw_methods
+from segnet.comparison.pictures import draw_front, draw_methods
 from segnet.comparison.plan import deal_folds, find_cell, list_cells
 from segnet.comparison.settings import CompareSettings, read_method, train_settings
 from segnet.comparison.tabulation import MethodCost, SeedMean, against, papers_sheet
 from segnet.evaluation.case import CaseScore
 from segnet.evaluation.paired import holm
-from segnet.evaluation.summaries import Values, summarise
+from segnet.evaluation.summaries import NO_RULE, Values, summarise
 
 
 @pytest.fixture
@@ -171,3 +171,17 @@ def test_the_figure_has_the_best_method_on_top(summaries):
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["good", "bad", "silent"]
     assert [axes.get_title() for axes in figure.axes] == ["L-F1, rule overlap", "Dice"]
+
+
+def test_the_front_holds_what_no_other_method_beats_in_both():
+    scores = {"a": (0.2, 0.6), "b": (0.5, 0.5), "beaten": (0.4, 0.4), "c": (0.6, 0.1)}
+    summaries = [
+        summarise(Values(method, rule, metric, {"case": value}), {"case": "p"}, 100, 0)
+        for method, (dice, f1) in scores.items()
+        for rule, metric, value in ((NO_RULE, "dice", dice), ("overlap", "f1", f1))
+    ]
+    figure = draw_front(summaries)
+    line = figure.axes[0].lines[0]
+    front = list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    assert np.allclose(front, [scores[name] for name in "abc"])
+    assert {text.get_text() for text in figure.axes[0].texts} == set(scores)

@@ -1,0 +1,179 @@
+"""Speed of the detector beside MONAI's networks: patches a second, equal minutes, a whole case."""
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import nibabel as nib
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.machine import describe
+from metricnet.runs import resolve_precision
+from segnet.config import Network, TrainSettings
+from segnet.losses import dice_loss
+from segnet.training import train
+from segnet.unet import build_unet
+
+# ours first; then MONAI's BasicUNet and DynUNet, as 'segnet train --network' builds them
+_NETWORKS: dict[Network, str] = {
+    "strided": "strided (default)",
+    "full_resolution": "MONAI BasicUNet",
+    "dynunet": "MONAI DynUNet",
+}
+_PATCH = 64
+_WHOLE_BRAIN = (182, 218, 182)
+
+
+@click.command()
+@click.option("--channels", type=int, default=16)
+@click.option("--batch", type=int, default=4)
+@click.option("--repeats", type=int, default=7)
+@click.option("--cohort", type=click.Path(path_type=Path), help="Trains each network on it.")
+@click.option("--minutes", type=float, default=10.0, help="Time of each training.")
+@click.option("--seed", type=int, default=0)
+@click.option("--model", type=click.Path(path_type=Path), help="Run that predicts a whole brain.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/benchmark_segnet"))
+def main(
+    channels: int,
+    batch: int,
+    repeats: int,
+    cohort: Path | None,
+    minutes: float,
+    seed: int,
+    model: Path | None,
+    out: Path,
+) -> None:
+    """Print tables in Markdown; trainings with --cohort, and a whole case with --model."""
+    print(describe())
+    compare_steps(channels, batch, repeats, seed)
+    if cohort:
+        compare_minutes(cohort, channels, batch, minutes, seed, out)
+    if model:
+        time_whole_brain(model, repeats)
+
+
+def compare_steps(channels: int, batch: int, repeats: int, seed: int) -> None:
+    """Time forward pass, Dice, backward pass and Adam of each network, in turn."""
+    steps = {name: training_step(name, channels, batch, seed) for name in _NETWORKS}
+    times: dict[Network, list[float]] = {name: [] for name in _NETWORKS}
+    for repeat in range(repeats + 1):
+        for name, step in steps.items():
+            taken = seconds(step)
+            if repeat:  # the first of each is warming up
+                times[name].append(taken)
+    ours = statistics.median(times["strided"])
+    print(f"\n{channels} channels, batch {batch} x {_PATCH}³, medians of {repeats} steps in turn")
+    print("| network | parameters | patches a second | time of a step, as a multiple of ours |")
+    print("|---|---|---|---|")
+    for name, label in _NETWORKS.items():
+        size = sum(weights.numel() for weights in build_unet(name, channels).parameters())
+        median = statistics.median(times[name])
+        print(f"| {label} | {size / 1e6:.2f} M | {batch / median:.1f} | {median / ours:.2f} |")
+
+
+def training_step(name: Network, channels: int, batch: int, seed: int) -> Callable[[], None]:
+    """Return a function that trains the network by one step on a batch of noise and a cube."""
+    torch.manual_seed(seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network: nn.Module = build_unet(name, channels).to(device)
+    optimizer = torch.optim.Adam(network.parameters())
+    visits = torch.randn(batch, 2, *(_PATCH,) * 3, device=device)
+    truth = torch.zeros(batch, 1, *(_PATCH,) * 3, device=device)
+    truth[..., 8:14, 8:14, 8:14] = 1
+    half = resolve_precision("auto") == "bf16"
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            logits: Tensor = network(visits)
+        dice_loss(torch.sigmoid(logits.float()), truth).backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def seconds(run: Callable[[], None]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def compare_minutes(
+    cohort: Path, channels: int, batch: int, minutes: float, seed: int, out: Path
+) -> None:
+    """Train each network for the same time by the same recipe; print its validation scores."""
+    print(f"\ntrained on {cohort} for {minutes:g} minutes each, Dice alone, seed {seed}")
+    print("| network | steps | best validation L-F1 | best validation Dice |")
+    print("|---|---|---|---|")
+    for name, label in _NETWORKS.items():
+        settings = TrainSettings(
+            cohort=cohort,
+            out=out / name,
+            network=name,
+            channels=channels,
+            patch=_PATCH,
+            batch=batch,
+            alpha=0,
+            learning_rate=2e-3,
+            schedule="constant",
+            epochs=10_000,
+            steps_per_epoch=25,
+            max_minutes=minutes,
+            seed=seed,
+        )
+        history = train(settings)
+        best = {
+            score: max(row[f"validation/{score}"] for row in history) for score in ("f1", "dice")
+        }
+        steps = len(history) * settings.steps_per_epoch
+        print(f"| {label} | {steps} | {best['f1']:.3f} | {best['dice']:.3f} |", flush=True)
+
+
+def time_whole_brain(model: Path, repeats: int) -> None:
+    """Time 'segnet predict' on a case of 182 x 218 x 182 voxels, as a user starts it."""
+    with tempfile.TemporaryDirectory() as folder:
+        scans = [Path(folder) / f"visit{visit}.nii.gz" for visit in (1, 2)]
+        for path in scans:
+            write_brain(path)
+        words = [sys.executable, "-c", "from segnet.cli import main; main()", "predict"]
+        words += ["--model", str(model), "--time1", str(scans[0]), "--time2", str(scans[1])]
+        times = []
+        for repeat in range(repeats):
+            start = time.perf_counter()
+            out = str(Path(folder) / f"mask{repeat}.nii.gz")
+            process = subprocess.Popen([*words, "--out", out], stdout=subprocess.DEVNULL)
+            process.wait()
+            times.append(time.perf_counter() - start)
+            if process.returncode:
+                raise SystemExit(process.returncode)
+    size = " x ".join(map(str, _WHOLE_BRAIN))
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(
+        f"\n'segnet predict' of one case of {size} voxels, {os.cpu_count()} cores: median of "
+        f"{repeats} {statistics.median(times):.1f} s from start to end, {most:.0f} MB at most"
+    )
+
+
+def write_brain(path: Path) -> None:
+    """Write a scan whose brain, an ellipsoid, fills about as much as a real one."""
+    rng = np.random.default_rng(0)
+    axes = np.meshgrid(*(np.linspace(-1, 1, side) for side in _WHOLE_BRAIN), indexing="ij")
+    is_inside = sum(axis**2 for axis in axes) < 0.72
+    scan = (rng.normal(500, 40, _WHOLE_BRAIN) * is_inside).astype(np.int16)
+    nib.save(nib.Nifti1Image(scan, np.eye(4)), path)
+
+
+if __name__ == "__main__":
+    main()
