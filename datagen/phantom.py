@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Float32, Int16
 from scipy import ndimage
 
 from datagen.anatomy import Anatomy, deform, rotation_matrix, smooth_noise
+from datagen.growth import drop_crumbs
 from datagen.phantom_distractors import add_distractors
 from datagen.phantom_lesions import Lesion, draw_lesions, find_sites
 
@@ -17,13 +18,15 @@ class PhantomCase(NamedTuple):
     """Two FLAIR visits of a simulated patient on one 1 mm grid; masks lie in visit 2's geometry.
 
     `truth` holds the new lesions only: lesions of visit 2 that have no voxel at visit 1. Rims of
-    growing lesions and lesions that become brighter are changes, but they are not in `truth`.
+    growing lesions are in it where growth counts, lesions that become brighter never. `vanished` is
+    the same for the visits in the other order.
     Intensities are scanner units (0 to 4000), at least 1 inside the brain mask and 0 outside.
     """
 
     time1: Int16[np.ndarray, "x y z"]
     time2: Int16[np.ndarray, "x y z"]
     truth: Bool[np.ndarray, "x y z"]
+    vanished: Bool[np.ndarray, "x y z"]
     lesions_time1: Bool[np.ndarray, "x y z"]
     lesions_time2: Bool[np.ndarray, "x y z"]
     brain_mask: Bool[np.ndarray, "x y z"]
@@ -42,17 +45,21 @@ class Scanner(NamedTuple):
     blur_mm: tuple[float, float, float]  # standard deviation of the point spread function
 
 
-def simulate_case(anatomy: Anatomy, rng: np.random.Generator, *, is_clean: bool) -> PhantomCase:
+def simulate_case(
+    anatomy: Anatomy, rng: np.random.Generator, *, is_clean: bool, counts_growth: bool = False
+) -> PhantomCase:
     """One simulated patient: a deformed brain, its lesions, and two visits on different scanners.
 
     Visit 1 is rotated by up to 1 degree and shifted by up to 0.7 mm against visit 2, as after an
     imperfect registration. Changes that are no new lesions are everywhere: growing, shrinking,
     vanishing and brightening lesions, pulsation in the CSF, bright cortex, vessels, bias, dirty
-    white matter. `is_clean` leaves out the new lesions and nothing else. Same rng state, same case.
+    white matter. `is_clean` leaves out the new lesions and nothing else. With `counts_growth` more
+    lesions grow and shrink (in clean patients they only shrink), and what they gain and lose is new
+    and vanished. Same rng state, same case.
     """
     patient = deform(anatomy, rng)
     sites = find_sites(patient)
-    lesions = draw_lesions(sites, rng, is_clean=is_clean)
+    lesions = draw_lesions(sites, rng, is_clean=is_clean, counts_growth=counts_growth)
     texture = _texture(patient, sites.ventricle_mm, rng)
     visits = []
     for visit in (1, 2):
@@ -66,7 +73,8 @@ def simulate_case(anatomy: Anatomy, rng: np.random.Generator, *, is_clean: bool)
     return PhantomCase(
         time1=visits[0],
         time2=visits[1],
-        truth=_mask([lesion for lesion in lesions if lesion.course.is_new], 2, texture.shape),
+        truth=_changed(lesions, 1, 2, texture.shape, counts_growth),
+        vanished=_changed(lesions, 2, 1, texture.shape, counts_growth),
         lesions_time1=_mask(lesions, 1, texture.shape),
         lesions_time2=_mask(lesions, 2, texture.shape),
         brain_mask=patient.brain_mask,
@@ -149,6 +157,19 @@ def acquire(
     image = np.zeros(flair.shape, dtype=np.int16)
     image[brain_mask] = np.rint(np.clip(magnitude, 1.0, _LARGEST_INTENSITY))
     return image
+
+
+def _changed(
+    lesions: list[Lesion], before: int, after: int, shape: tuple[int, ...], counts_growth: bool
+) -> Bool[np.ndarray, "x y z"]:
+    """Lesions that one visit shows and the other does not; or, of all lesions, what was gained."""
+    if not counts_growth:
+        return _mask([one for one in lesions if not one.course.volumes[before - 1]], after, shape)
+    gained = np.zeros(shape, dtype=bool)
+    for one in lesions:
+        gained[one.window] |= (one.fraction(after) >= 0.5) & (one.fraction(before) < 0.5)
+    # lesions may merge: what one gains may have been another's
+    return drop_crumbs(gained & ~_mask(lesions, before, shape), (1.0, 1.0, 1.0))
 
 
 def _mask(lesions: list[Lesion], visit: int, shape: tuple[int, ...]) -> Bool[np.ndarray, "x y z"]:

@@ -15,6 +15,8 @@ _VOLUME_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _VOLUMES_MM3 = (5.0, 10.0, 22.0, 44.0, 107.0, 594.0, 1500.0)
 # shares of periventricular, juxtacortical, deep and infratentorial lesions
 _ZONE_SHARES = (0.42, 0.25, 0.29, 0.04)
+_MOST_CHANGING = (5, 4, 3)  # growing, shrinking and vanishing lesions
+_MOST_COUNTED = 15  # growing, and shrinking ones, where growth counts
 _ATTEMPTS = 25
 # voxels between a new lesion and any other lesion; a window has as many free voxels at its faces
 _GAP_VOXELS = 2
@@ -39,9 +41,9 @@ class Course(NamedTuple):
     contrast2: float
 
     @property
-    def is_new(self) -> bool:
-        """Absent at visit 1, present at visit 2; a growing lesion is not new."""
-        return self.volume1_mm3 == 0
+    def volumes(self) -> tuple[int, int]:
+        """Volume at either visit, mm3."""
+        return self.volume1_mm3, self.volume2_mm3
 
 
 class Lesion(NamedTuple):
@@ -54,7 +56,7 @@ class Lesion(NamedTuple):
     def fraction(self, visit: int) -> Float32[np.ndarray, "a b c"]:
         """Part of each voxel that is lesion, in [0, 1]: at least a half in `volume` voxels."""
         course = self.course
-        return _fraction(self.reach, course.volume1_mm3 if visit == 1 else course.volume2_mm3)
+        return _fraction(self.reach, course.volumes[visit - 1])
 
 
 def draw_volumes_mm3(count: int, rng: np.random.Generator) -> Float[np.ndarray, " count"]:
@@ -91,7 +93,9 @@ def find_sites(patient: Anatomy) -> Sites:
     return Sites(admissible, ventricle_mm, tuple(np.flatnonzero(zone) for zone in zones))
 
 
-def draw_lesions(sites: Sites, rng: np.random.Generator, *, is_clean: bool) -> list[Lesion]:
+def draw_lesions(
+    sites: Sites, rng: np.random.Generator, *, is_clean: bool, counts_growth: bool = False
+) -> list[Lesion]:
     """All lesions of a patient, new ones last.
 
     10 to 60 stable lesions, up to 5 growing, 4 shrinking and 3 vanishing ones, and the new ones
@@ -100,7 +104,10 @@ def draw_lesions(sites: Sites, rng: np.random.Generator, *, is_clean: bool) -> l
 
     Raises ValueError when no room is found for a single new lesion.
     """
-    placed = (_place(course, sites, sites.admissible, rng) for course in _old_courses(rng))
+    most = _MOST_CHANGING
+    if counts_growth:
+        most = (0 if is_clean else _MOST_COUNTED, _MOST_COUNTED, most[2])
+    placed = (_place(course, sites, sites.admissible, rng) for course in _old_courses(rng, most))
     lesions = [lesion for lesion in placed if lesion is not None]
     new = [] if is_clean else list(_place_new(lesions, sites, rng))
     if not new and not is_clean:
@@ -108,9 +115,9 @@ def draw_lesions(sites: Sites, rng: np.random.Generator, *, is_clean: bool) -> l
     return lesions + new
 
 
-def _old_courses(rng: np.random.Generator) -> Iterator[Course]:
+def _old_courses(rng: np.random.Generator, most: tuple[int, int, int]) -> Iterator[Course]:
     stable = int(np.clip(rng.lognormal(np.log(22), 0.5), 10, 60))
-    growing, shrinking, vanishing = (int(rng.integers(0, most + 1)) for most in (5, 4, 3))
+    growing, shrinking, vanishing = (int(rng.integers(0, number + 1)) for number in most)
     steady = np.ones(stable)
     growth = chain(
         steady,

@@ -32,6 +32,9 @@ class PhantomSettings(Settings):
     test_fraction: float = Field(
         0.25, description="Share of the patients for the test, at least one.", gt=0, lt=0.5
     )
+    count_growth: bool = Field(
+        False, description="Let more lesions grow and shrink, and count what they gain as new."
+    )
     seed: int = Field(0, description="Seed of every patient.", ge=0, le=MAX_SEED)
     workers: int = not_recorded(2, "Worker processes.", ge=1)
 
@@ -39,10 +42,11 @@ class PhantomSettings(Settings):
 def simulate_cohort(settings: PhantomSettings) -> list[Case]:
     """Simulate and write the patients; return the cases as listed in `cohort.csv`.
 
-    Each case folder holds both visits, the truth (new lesions), the brain mask and all lesions of
-    either visit. `cohort.csv` lists them with their splits; `all_lesions.csv` is the same list with
-    all lesions of visit 2 as the truth, as a source of masks. Three in ten patients, rounded up,
-    have no new lesion. Raises InputError where the folder already holds a cohort.
+    Each case folder holds both visits, the truth (new lesions), the brain mask, the lesions that
+    vanished and all lesions of either visit. `cohort.csv` lists them with their splits;
+    `all_lesions.csv` is the same list with all lesions of visit 2 as the truth, as a source of
+    masks. Three in ten patients, rounded up, have no new lesion. Raises InputError where the folder
+    already holds a cohort.
     """
     if (settings.out / "cohort.csv").exists():
         raise InputError(f"{settings.out} already holds a cohort; choose another --out")
@@ -51,9 +55,7 @@ def simulate_cohort(settings: PhantomSettings) -> list[Case]:
     splits, clean = _splits(settings), _clean_numbers(settings.cases)
     workers = Parallel(n_jobs=settings.workers, return_as="generator")
     jobs = (
-        delayed(_write_case)(
-            anatomy, settings.out, number, settings.seed, splits[number], number in clean
-        )
+        delayed(_write_case)(anatomy, settings, number, splits[number], number in clean)
         for number in range(settings.cases)
     )
     done: Iterator[Case] = workers(jobs)
@@ -78,16 +80,17 @@ def _clean_numbers(cases: int) -> set[int]:
 
 
 def _write_case(
-    anatomy: Anatomy, out: Path, number: int, seed: int, split: Split, is_clean: bool
+    anatomy: Anatomy, settings: PhantomSettings, number: int, split: Split, is_clean: bool
 ) -> Case:
     name = f"phantom{number + 1:03d}"
-    rng = np.random.default_rng([seed, number])
-    simulated = simulate_case(anatomy, rng, is_clean=is_clean)
+    rng = np.random.default_rng([settings.seed, number])
+    simulated = simulate_case(anatomy, rng, is_clean=is_clean, counts_growth=settings.count_growth)
     files = {
         "flair_time01_on_middle_space": simulated.time1,
         "flair_time02_on_middle_space": simulated.time2,
         "ground_truth": simulated.truth,
         "brain_mask": simulated.brain_mask,
+        "vanished_lesions": simulated.vanished,
         "lesions_time01": simulated.lesions_time1,
         "lesions_time02": simulated.lesions_time2,
     }
@@ -96,7 +99,7 @@ def _write_case(
         stored = data.astype(np.uint8) if data.dtype == bool else data
         image = nib.Nifti1Image(stored, simulated.affine)
         image.header.set_xyzt_units("mm")
-        paths[stem] = out / name / f"{stem}.nii.gz"
+        paths[stem] = settings.out / name / f"{stem}.nii.gz"
         volumes.save_like(stored, image, paths[stem])
     time1, time2, truth, brain_mask, *_ = paths.values()
     return Case(name, name, time1, time2, truth, brain_mask, split)

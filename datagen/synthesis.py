@@ -1,5 +1,6 @@
 """Two visits with new lesions, made from one scan and the lesions of others."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ from jaxtyping import Bool, Float32, Int16
 from scipy import ndimage
 
 from datagen.decomposition import Parts, Patch, Placed
+from datagen.growth import draw_core, drop_crumbs
 from datagen.phantom import acquire, draw_scanner, misregister
 from datagen.phantom_lesions import draw_new_lesion_count, draw_volumes_mm3
 
@@ -14,13 +16,17 @@ _GAP_VOXELS = 2
 _PLACES_TRIED = 30
 _LARGEST_NEW_MM3 = 1500.0
 _MOST_VANISHED, _MOST_STABLE = 4, 10
+_MOST_GROWING = 12  # and as many that shrink, where growth counts
 # white matter is 1.0 in a scanner's units; fluid, five deviations darker, comes out at 0.15
 _SIGNAL_PER_DEVIATION = 0.17
 _FLUID_Z = -2.0
 
 
 class SyntheticCase(NamedTuple):
-    """Two visits in scanner units; `truth` is new, `vanished` lay at visit 1 only."""
+    """Two visits in scanner units; `truth` is new, `vanished` lay at visit 1 only.
+
+    Where growth counts, what a lesion gained is new, and what it lost has vanished.
+    """
 
     time1: Int16[np.ndarray, "x y z"]
     time2: Int16[np.ndarray, "x y z"]
@@ -31,15 +37,28 @@ class SyntheticCase(NamedTuple):
 
 
 class Course(NamedTuple):
-    """A lesion and how much of its excess each visit shows: 0 is absent, 1 as it was scanned."""
+    """A lesion's place, and what each visit shows of it: an empty mask where it is absent."""
 
-    lesion: Placed
-    strength1: float
-    strength2: float
+    window: tuple[slice, ...]
+    visit1: Patch
+    visit2: Patch
+
+    def gained(self) -> Bool[np.ndarray, "a b c"]:
+        """What visit 2 alone shows."""
+        return _without(self.visit2, self.visit1)
+
+    def lost(self) -> Bool[np.ndarray, "a b c"]:
+        """What visit 1 alone shows."""
+        return _without(self.visit1, self.visit2)
 
 
 def synthesise_case(
-    scan: Parts, donors: list[Patch], rng: np.random.Generator, *, is_clean: bool
+    scan: Parts,
+    donors: list[Patch],
+    rng: np.random.Generator,
+    *,
+    is_clean: bool,
+    counts_growth: bool = False,
 ) -> SyntheticCase:
     """Make two visits of one scan; each lesion's course is drawn, and so the truth is exact.
 
@@ -47,25 +66,28 @@ def synthesise_case(
     second (vanished). Lesions of donors are laid into white matter, at both visits or one; a new
     lesion touches no other. Visit 1 is rotated by up to 1 degree and shifted by up to 0.7 mm, and
     each visit gets its own blur, contrast, bias field and noise; some cases have slices of 2 to 4
-    voxels. `is_clean` leaves out the new lesions and nothing else. Same rng state, same case.
+    voxels. `is_clean` leaves out the new lesions and nothing else. With `counts_growth` lesions
+    grow and shrink, too, and what they gain and lose is new and vanished; pieces of it of less than
+    3 mm³ are not counted. Same rng state, same case.
     """
-    courses = _draw_courses(scan, donors, rng, is_clean=is_clean)
+    courses = _draw_courses(scan, donors, rng, is_clean, counts_growth)
     seed, slices = int(rng.integers(2**63)), int(rng.choice((1, 1, 2, 3, 3, 4)))
     visits, masks = [], []
     for visit in (1, 2):
-        signal = 1 + _SIGNAL_PER_DEVIATION * _painted(scan, courses, visit)
-        mask = _mask(courses, visit, scan)
+        shown = [(c.window, c.visit1 if visit == 1 else c.visit2) for c in courses]
+        signal = 1 + _SIGNAL_PER_DEVIATION * _painted(scan, shown)
+        mask = _mask(scan, ((window, patch.mask) for window, patch in shown))
         if visit == 1:
             signal, mask = _moved(signal, seed), _moved(mask.astype(np.float32), seed) >= 0.5
         signal = thicken_slices(np.maximum(signal, 0.05).astype(np.float32), slices)
         visits.append(acquire(signal, scan.brain, draw_scanner(rng), rng))
         masks.append(mask & scan.brain)
-    new = [course for course in courses if course.strength1 == 0]
-    gone = [course for course in courses if course.strength2 == 0]
-    vanished = _moved(_mask(gone, 1, scan).astype(np.float32), seed) >= 0.5
-    return SyntheticCase(
-        visits[0], visits[1], _mask(new, 2, scan), vanished & scan.brain, masks[0], masks[1]
-    )
+    gained = _mask(scan, ((course.window, course.gained()) for course in courses))
+    lost = _mask(scan, ((course.window, course.lost()) for course in courses))
+    if counts_growth:
+        gained, lost = (drop_crumbs(mask, scan.grid.spacing_mm) for mask in (gained, lost))
+    vanished = _moved(lost.astype(np.float32), seed) >= 0.5
+    return SyntheticCase(visits[0], visits[1], gained, vanished & scan.brain, masks[0], masks[1])
 
 
 def thicken_slices(
@@ -85,7 +107,11 @@ def thicken_slices(
 
 
 def _draw_courses(
-    scan: Parts, donors: list[Patch], rng: np.random.Generator, *, is_clean: bool
+    scan: Parts,
+    donors: list[Patch],
+    rng: np.random.Generator,
+    is_clean: bool,
+    counts_growth: bool,
 ) -> list[Course]:
     """Courses of the scan's own lesions and of added ones; new and vanished ones stand apart."""
     new = 0 if is_clean else draw_new_lesion_count(rng)
@@ -99,12 +125,17 @@ def _draw_courses(
     chosen = rng.permutation(small).tolist()[: -(-(new + vanished) // 2)]
     fates = rng.permutation(["new"] * new + ["vanished"] * vanished).tolist()
     own = dict(zip(chosen, fates, strict=False))
+    if counts_growth:
+        growing, shrinking = (int(rng.integers(_MOST_GROWING + 1)) for _ in range(2))
+        changing = ["growing"] * (0 if is_clean else growing) + ["shrinking"] * shrinking
+        others = [number for number in range(len(scan.lesions)) if number not in own]
+        own |= dict(zip(rng.permutation(others).tolist(), changing, strict=False))
     free = np.ones(scan.brain.shape, bool)
     courses = []
     for number, lesion in enumerate(scan.lesions):
         courses.append(_course(lesion, own.get(number, "stable"), rng))
         _block(free, lesion)
-    for fate in fates[len(own) :] + ["stable"] * stable:
+    for fate in fates[len(chosen) :] + ["stable"] * stable:
         added = _place(donors, scan, free, rng)
         if added is not None:
             courses.append(_course(added, fate, rng))
@@ -114,13 +145,30 @@ def _draw_courses(
 
 def _course(lesion: Placed, fate: str, rng: np.random.Generator) -> Course:
     strength = float(rng.uniform(0.7, 1.3))
-    if fate == "new":
-        return Course(lesion, 0.0, strength)
-    if fate == "vanished":
-        return Course(lesion, strength, 0.0)
+    whole = _shown(lesion.patch, strength)
+    absent = Patch(0 * whole.excess, np.zeros_like(whole.mask))
+    match fate:
+        case "new":
+            return Course(lesion.window, absent, whole)
+        case "vanished":
+            return Course(lesion.window, whole, absent)
+        case "growing":
+            return Course(lesion.window, draw_core(whole, rng), whole)
+        case "shrinking":
+            return Course(lesion.window, whole, draw_core(whole, rng))
     # every third lesion is clearly brighter or darker at visit 2: a change, but no new lesion
     spread = 0.3 if rng.uniform() < 0.33 else 0.05
-    return Course(lesion, strength, float(strength * np.exp(spread * rng.standard_normal())))
+    strength2 = float(strength * np.exp(spread * rng.standard_normal()))
+    return Course(lesion.window, whole, _shown(lesion.patch, strength2))
+
+
+def _without(patch: Patch, other: Patch) -> Bool[np.ndarray, "a b c"]:
+    left: np.ndarray = patch.mask & ~other.mask
+    return left
+
+
+def _shown(patch: Patch, strength: float) -> Patch:
+    return Patch(np.float32(strength) * patch.excess, patch.mask)
 
 
 def _place(
@@ -184,18 +232,21 @@ def _block(free: Bool[np.ndarray, "x y z"], lesion: Placed) -> None:
     free[around] &= ~ndimage.binary_dilation(present, cube)
 
 
-def _painted(scan: Parts, courses: list[Course], visit: int) -> Float32[np.ndarray, "x y z"]:
+def _painted(
+    scan: Parts, shown: Iterable[tuple[tuple[slice, ...], Patch]]
+) -> Float32[np.ndarray, "x y z"]:
     painted = scan.healthy.copy()
-    for lesion, *strengths in courses:
-        painted[lesion.window] += np.float32(strengths[visit - 1]) * lesion.patch.excess
+    for window, patch in shown:
+        painted[window] += patch.excess
     return painted
 
 
-def _mask(courses: list[Course], visit: int, scan: Parts) -> Bool[np.ndarray, "x y z"]:
+def _mask(
+    scan: Parts, masks: Iterable[tuple[tuple[slice, ...], np.ndarray]]
+) -> Bool[np.ndarray, "x y z"]:
     mask = np.zeros(scan.brain.shape, bool)
-    for lesion, *strengths in courses:
-        if strengths[visit - 1] > 0:
-            mask[lesion.window] |= lesion.patch.mask
+    for window, own in masks:
+        mask[window] |= own
     return mask
 
 

@@ -41,6 +41,9 @@ class SynthesisSettings(Settings):
         ge=0,
         lt=1,
     )
+    count_growth: bool = Field(
+        False, description="Let lesions grow and shrink, and count what they gain as new."
+    )
     spacing_mm: float = Field(1.0, description="Edge of a voxel, in mm.", gt=0)
     seed: int = Field(0, description="Seed of every case.", ge=0, le=MAX_SEED)
     workers: int = not_recorded(2, "Worker processes.", ge=1)
@@ -68,12 +71,11 @@ def synthesise_cohort(settings: SynthesisSettings) -> list[Case]:
     lenders = [_draw_lenders(parts, visits, n, settings.seed) for n in range(settings.cases)]
     jobs = (
         delayed(_write_case)(
-            settings.out,
             number,
             parts[number % len(parts)],
             [lesion.patch for part in lenders[number] for lesion in part.lesions],
             visits[number % len(parts)].split,
-            settings.seed,
+            settings,
             number in clean,
         )
         for number in range(settings.cases)
@@ -120,17 +122,18 @@ def _clean_numbers(cases: int, share: float) -> set[int]:
 
 
 def _write_case(
-    out: Path,
     number: int,
     scan: Parts,
     donors: list[Patch],
     split: Split | None,
-    seed: int,
+    settings: SynthesisSettings,
     is_clean: bool,
 ) -> Case:
     name = f"synthetic{number + 1:03d}"
-    rng = np.random.default_rng([seed, 1, number])
-    made = synthesise_case(scan, donors, rng, is_clean=is_clean)
+    rng = np.random.default_rng([settings.seed, 1, number])
+    made = synthesise_case(
+        scan, donors, rng, is_clean=is_clean, counts_growth=settings.count_growth
+    )
     files = {
         "flair_time01_on_middle_space": made.time1,
         "flair_time02_on_middle_space": made.time2,
@@ -145,7 +148,7 @@ def _write_case(
         stored = data.astype(np.uint8) if data.dtype == bool else data
         image = nib.Nifti1Image(stored, scan.grid.affine)
         image.header.set_xyzt_units("mm")
-        paths[stem] = out / name / f"{stem}.nii.gz"
+        paths[stem] = settings.out / name / f"{stem}.nii.gz"
         volumes.save_like(stored, image, paths[stem])
     time1, time2, truth, brain_mask, *_ = paths.values()
     return Case(name, scan.patient, time1, time2, truth, brain_mask, split)

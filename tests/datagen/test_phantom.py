@@ -88,6 +88,35 @@ def test_clean_case_has_lesions_but_no_new_one(clean):
     assert clean.lesions_time2.any()
 
 
+def test_where_growth_counts_what_lesions_gain_and_lose_is_new_and_vanished(anatomy, active):
+    rng = np.random.default_rng(3)
+    case = simulate_case(anatomy, rng, is_clean=False, counts_growth=True)
+    gained, lost = (
+        cc3d.dust((one & ~other).astype(np.uint8), threshold=3, connectivity=26) > 0
+        for one, other in (
+            (case.lesions_time2, case.lesions_time1),
+            (case.lesions_time1, case.lesions_time2),
+        )
+    )
+    assert (case.truth == gained).all()
+    assert (case.vanished == lost).all()
+    grown = ndimage.binary_dilation(case.lesions_time1, CUBE) & case.truth
+    assert grown.any()
+    assert not (active.truth & ndimage.binary_dilation(active.lesions_time1, CUBE)).any()
+
+
+def test_a_clean_patient_has_no_growth_that_counts(anatomy):
+    rng = np.random.default_rng(3)
+    case = simulate_case(anatomy, rng, is_clean=True, counts_growth=True)
+    assert not case.truth.any()
+    assert case.vanished.any()
+
+
+def test_vanished_lesions_are_those_of_visit_1_alone(active):
+    assert (active.vanished <= active.lesions_time1).all()
+    assert not (active.vanished & active.lesions_time2).any()
+
+
 def test_clean_case_still_changes(clean):
     # growing and vanishing lesions are changes that no truth records
     assert (clean.lesions_time1 & ~clean.lesions_time2).any()
@@ -112,7 +141,7 @@ def test_each_drawn_new_lesion_is_one_component(anatomy):
     sites = find_sites(anatomy)
     for seed in range(4):
         lesions = draw_lesions(sites, np.random.default_rng(seed), is_clean=False)
-        new = [lesion for lesion in lesions if lesion.course.is_new]
+        new = [lesion for lesion in lesions if not lesion.course.volume1_mm3]
         truth = np.zeros(anatomy.grey.shape, dtype=bool)
         for lesion in new:
             truth[lesion.window] |= lesion.fraction(2) >= 0.5
@@ -179,7 +208,7 @@ def test_growing_lesion_contains_its_smaller_self():
     before, after = (growing.fraction(visit) >= 0.5 for visit in (1, 2))
     assert (before.sum(), after.sum()) == (20, 50)
     assert not (before & ~after).any()
-    assert not growing.course.is_new
+    assert growing.course.volumes[0] > 0
 
 
 def test_no_room_for_a_new_lesion_is_refused(anatomy):

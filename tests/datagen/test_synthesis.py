@@ -4,8 +4,9 @@ import pytest
 from scipy import ndimage
 
 from datagen.cohort import read_cohort
-from datagen.decomposition import Parts, read_parts, take_apart
+from datagen.decomposition import Parts, Patch, read_parts, take_apart
 from datagen.errors import InputError
+from datagen.growth import draw_core
 from datagen.lenders import FILE_NAME, read_lenders
 from datagen.lesions import label_lesions
 from datagen.scans import read_scans
@@ -90,6 +91,36 @@ def test_vanished_lesions_are_bright_at_visit_1_alone(parts):
     assert seen
 
 
+def test_where_growth_counts_the_gained_part_of_a_lesion_is_new_and_bright(parts):
+    donors, seen = [lesion.patch for lesion in parts.lesions], 0
+    for number in range(10):
+        rng = np.random.default_rng(number)
+        made = synthesise_case(parts, donors, rng, is_clean=False, counts_growth=True)
+        before = ndimage.binary_dilation(made.lesions_time1, np.ones((3, 3, 3)))
+        labels, count = label_lesions(made.truth)
+        sizes = np.bincount(labels.ravel())[1:]
+        assert sizes.min() >= 3
+        grown = [n for n in range(1, count + 1) if (before & (labels == n)).any()]
+        for piece in (labels == n for n in grown if sizes[n - 1] > 8):
+            seen += 1
+            deviation = made.time2[parts.brain].std()
+            assert (made.time2[piece].mean() - made.time1[piece].mean()) / deviation > 0.3
+    assert seen > 3
+
+
+def test_a_lesion_grows_from_a_part_of_it():
+    patch = Patch(np.full((9, 9, 9), 2, np.float32), np.zeros((9, 9, 9), bool))
+    patch.mask[1:8, 1:8, 1:8] = True
+    shares = []
+    for seed in range(20):
+        core = draw_core(patch, np.random.default_rng(seed))
+        assert (core.mask <= patch.mask).all()
+        assert (core.excess >= 0).all()
+        assert core.excess[core.mask].mean() > core.excess[patch.mask & ~core.mask].mean() + 0.5
+        shares.append(core.mask.sum() / patch.mask.sum())
+    assert 0.25 < min(shares) < 0.5 < max(shares) < 0.9
+
+
 def test_a_case_depends_on_its_generator_alone(parts):
     donors = [lesion.patch for lesion in parts.lesions]
     first, second, third = (
@@ -155,9 +186,9 @@ def test_the_command_writes_a_cohort_that_can_be_trained_on(singles, run, tmp_pa
 def test_donors_come_from_other_patients_of_the_same_split(singles, run, tmp_path, monkeypatch):
     lent = []
 
-    def look(scan, donors, rng, *, is_clean):
+    def look(scan, donors, rng, **options):
         lent.append((scan, donors))
-        return synthesise_case(scan, donors, rng, is_clean=is_clean)
+        return synthesise_case(scan, donors, rng, **options)
 
     monkeypatch.setattr("datagen.synthetic_cohort.synthesise_case", look)
     out = tmp_path / "out"
