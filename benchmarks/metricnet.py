@@ -30,6 +30,11 @@ _BATCH, _PATCH = 2, 64
     multiple=True,
     help="Run of 'segnet train --record-predictions' on unseen patients; repeatable.",
 )
+@click.option(
+    "--comparison",
+    type=click.Path(path_type=Path),
+    help="Folder of 'segnet compare': what the loss does in use.",
+)
 @click.option("--split", default="validation", help="Split of the pairs to measure on.")
 @click.option("--seed", type=int, default=0)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/benchmark_metricnet"))
@@ -37,6 +42,7 @@ def main(
     pairs: Path | None,
     estimator: Path | None,
     recorded: tuple[Path, ...],
+    comparison: Path | None,
     split: str,
     seed: int,
     out: Path,
@@ -48,9 +54,16 @@ def main(
         out.mkdir(parents=True, exist_ok=True)
         save_estimator(out / "estimator.safetensors", saved)
         settings = EvaluateSettings(
-            estimator=out, pairs=pairs, predictions=recorded, split=split, seed=seed, out=out
+            estimator=out,
+            pairs=pairs,
+            predictions=recorded,
+            split=split,
+            seed=seed,
+            out=out,
         )
         print_agreement(settings)
+    if comparison:
+        print(f"\n{(comparison / 'table.md').read_text(encoding='utf-8')}")
     print_cost(LesionWiseLoss(load_estimator(estimator).estimator) if estimator else None, seed)
 
 
