@@ -10,7 +10,7 @@ from datagen.lesions import Rule
 from metricnet.config import Precision
 from segnet.choices import Augmentation, Difference, Form, Loss, Region, RegionSchedule, Sign
 
-Network = Literal["strided", "full_resolution", "vnet", "dynunet"]
+Network = Literal["strided", "siamese", "full_resolution", "vnet", "dynunet"]
 Schedule = Literal["cosine", "constant", "halving"]
 SplitChoice = Literal["all", "train", "validation", "test"]
 Baseline = Literal["empty", "subtraction", "growing"]
@@ -91,7 +91,8 @@ class TrainSettings(Settings):
     )
     network: Network = Field(
         "strided",
-        description="U-Net with or without a strided stem, V-Net, or nnU-Net's architecture.",
+        description="U-Net with a strided stem, that with one encoder for both visits, without "
+        "a stem, V-Net, or nnU-Net's architecture.",
     )
     channels: int = Field(
         16, description="Channels at the first level; V-Net has 16.", ge=4, multiple_of=4

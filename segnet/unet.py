@@ -9,6 +9,7 @@ from torch.nn import functional
 from datagen.errors import InputError
 from metricnet.estimator import space_to_channels
 from segnet.config import Network
+from segnet.siamese import SiameseSegResNet
 
 # at the start a voxel is a new lesion with a probability of 2 %: the Dice loss of a map of one half
 # everywhere hardly has a gradient
@@ -44,7 +45,8 @@ def build_unet(network: Network, channels: int, classes: int = 2) -> TwoVisitUNe
     """Return a network from two FLAIR channels to one logit per voxel, or one per class.
 
     "full_resolution" convolves at full resolution, as published U-Nets do; "strided" works from
-    half the resolution on, with residual blocks, and is some ten times faster on a CPU; "vnet" is
+    half the resolution on, with residual blocks, and is some ten times faster on a CPU; "siamese"
+    is that with one encoder for both visits, and the change of its features; "vnet" is
     V-Net (Milletari et al. 2016), residual throughout; "dynunet" is the architecture of nnU-Net
     with four resolutions below the first, without deep supervision. The patch's edge must be a
     multiple of 16, for the last two above 16. `channels` is the number at the first level. Raises
@@ -69,6 +71,8 @@ def build_unet(network: Network, channels: int, classes: int = 2) -> TwoVisitUNe
                 blocks_down=(1, 2, 2),
                 blocks_up=(1, 1),
             )
+        case "siamese":
+            unet = SiameseSegResNet(channels, 2**3, outputs)
         case "vnet":
             if channels != _VNET_CHANNELS:
                 raise InputError(f"--channels {channels}: V-Net has {_VNET_CHANNELS}; leave it out")
@@ -84,7 +88,7 @@ def build_unet(network: Network, channels: int, classes: int = 2) -> TwoVisitUNe
                 filters=[channels * factor for factor in (1, 2, 4, 8, 10)],
             )
     unet.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return TwoVisitUNet(unet, network == "strided", classes)
+    return TwoVisitUNet(unet, network in ("strided", "siamese"), classes)
 
 
 def _first_logits(classes: int) -> Tensor:

@@ -29,7 +29,7 @@ def test_checkpoints_hold_the_network_without_the_estimator(learned):
 
 @pytest.mark.parametrize(
     ("network", "channels"),
-    [("strided", 8), ("full_resolution", 8), ("vnet", 16), ("dynunet", 8)],
+    [("strided", 8), ("siamese", 8), ("full_resolution", 8), ("vnet", 16), ("dynunet", 8)],
 )
 @pytest.mark.parametrize("classes", [2, 4])
 def test_networks_keep_the_patch_and_begin_with_few_lesions(network, channels, classes):
