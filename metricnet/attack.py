@@ -55,8 +55,8 @@ def attack(
     for _ in range(steps):
         optimizer.zero_grad()
         with torch.autocast(probability.device.type, torch.bfloat16, enabled=is_half):
-            loss_of_starts = (1 - loss.estimated_f1(torch.sigmoid(logits), truth)).sum()
-        loss_of_starts.backward()  # type: ignore[no-untyped-call]
+            loss_of_starts = len(logits) * loss(torch.sigmoid(logits), truth)
+        loss_of_starts.backward()
         optimizer.step()
     raised = torch.sigmoid(logits.detach())
     spacing_mm = (agreement.spacing_mm,) * 3

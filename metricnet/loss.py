@@ -7,23 +7,36 @@ from torch.nn import functional
 
 from datagen.lesions import Rule
 from metricnet.checkpoint import load_pretrained
-from metricnet.estimator import MULTIPLE, LesionEstimator
+from metricnet.estimator import MULTIPLE, THRESHOLD, LesionEstimator
 from metricnet.guidance import GuidedEstimate
+
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 class LesionWiseLoss(nn.Module):
     """1 − F̂(probability, truth), averaged over the batch (Kamraoui et al. 2021, eq. 2).
 
     The estimator stays in evaluation mode under `.train()`, its weights take no gradient, and the
-    truth takes none either; the gradient reaches the probability alone. With `guided` it is that of
-    `metricnet.guidance`: lesion by lesion, and never away from the truth. Without, it is the
-    network's own, voxel by voxel, as published.
+    truth takes none either; the gradient reaches the probability alone.
+
+    With `guided` it is that of `metricnet.guidance`: lesion by lesion, and never away from the
+    truth. Wherever a gradient is taken, the maps are then cut at `thresholds` that wander evenly
+    over a range instead of at one half: a lesion of 0.4 is on its way, one of 0.6 not yet safe.
+    Without `guided` the gradient is the network's own, voxel by voxel, as published.
     """
 
-    def __init__(self, estimator: LesionEstimator, guided: bool = True) -> None:
+    def __init__(
+        self,
+        estimator: LesionEstimator,
+        guided: bool = True,
+        thresholds: tuple[float, float] = (0.3, 0.7),
+    ) -> None:
         super().__init__()
         self.estimator = estimator.eval().requires_grad_(False)
         self.guided = guided
+        # the published form sees a map as it is
+        self._range = thresholds if guided and estimator.form == "structured" else (THRESHOLD,) * 2
+        self._taken = 0
 
     @classmethod
     def pretrained(cls, rule: Rule = "overlap", guided: bool = True) -> "LesionWiseLoss":
@@ -45,14 +58,30 @@ class LesionWiseLoss(nn.Module):
         near 1 where none is predicted, and near 0 elsewhere. Raises ValueError for a patch that the
         estimator cannot take.
         """
+        if torch.is_grad_enabled() and probability.requires_grad:
+            probability = self.at_thresholds(probability, self._taken)
+            self._taken += len(probability)
         return 1 - self.estimated_f1(probability, truth).mean()
+
+    def at_thresholds(
+        self, probability: Float[Tensor, "batch class d h w"], first: int
+    ) -> Float[Tensor, "batch class d h w"]:
+        """Lower or raise each map so that its cut at one half is one at another threshold.
+
+        The samples are numbers `first`, `first` + 1, ... of a sequence that covers the range evenly
+        however long it is: multiples of the golden ratio.
+        """
+        low, high = self._range
+        number = torch.arange(first, first + len(probability), dtype=torch.float64)
+        threshold = low + (high - low) * (_GOLDEN_RATIO * (number + 1) % 1)
+        return probability + (THRESHOLD - threshold).to(probability).view(-1, 1, 1, 1, 1)
 
     def estimated_f1(
         self,
         probability: Float[Tensor, "batch class d h w"],
         truth: Float[Tensor, "batch class d h w"],
     ) -> Float[Tensor, " batch"]:
-        """Return F̂ of each sample, in [0, 1], the mean over its classes.
+        """Return F̂ of each sample cut at one half, in [0, 1], the mean over its classes.
 
         Patches whose edges are no multiples of 8 are filled up with background. The published form
         takes none but its own size: ValueError.

@@ -64,9 +64,14 @@ class LearnedTerm(nn.Module):
         probability: Float[Tensor, "batch 1 d h w"],
         truth: Float[Tensor, "batch 1 d h w"],
         epoch: int,
+        first: int = 0,
     ) -> LearnedValue:
-        """Weigh 1 − F̂ of each sample; no gradient while α is 0."""
+        """Weigh 1 − F̂ of each sample; no gradient while α is 0.
+
+        `first` counts the samples before these: maps are cut at thresholds that change with it.
+        """
         alpha = self._course.at(epoch)
+        probability = self.loss.at_thresholds(probability, first)
         with torch.set_grad_enabled(alpha > 0):
             estimated = self.loss.estimated_f1(probability, truth)
         exact = exact_f1(probability, truth, self.rule, self.spacing_mm)

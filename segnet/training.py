@@ -134,8 +134,8 @@ class SegmentationTask(lightning.LightningModule):
         self, learned: LearnedTerm, probability: Tensor, truth: Tensor
     ) -> Float[Tensor, ""]:
         # each class is scored by itself, as a sample of its own
-        maps = (foreground(volume).flatten(0, 1)[:, None] for volume in (probability, truth))
-        value = learned(*maps, self.current_epoch)
+        maps = [foreground(volume).flatten(0, 1)[:, None] for volume in (probability, truth)]
+        value = learned(*maps, self.current_epoch, self.global_step * len(maps[0]))
         self._log_mean("train/alpha", torch.tensor(value.alpha))
         self._log_mean("train/estimated_f1", value.estimated_f1.mean())
         self._log_mean("train/exact_f1", value.exact_f1.mean())

@@ -117,7 +117,7 @@ def test_a_patch_of_one_voxel_is_scored_without_a_nan(loss):
 
 
 def test_nothing_predicted_in_an_empty_truth_has_no_gradient(loss, maps):
-    probability = (0.4 * maps[0]).requires_grad_()
+    probability = (0.29 * maps[0]).requires_grad_()  # below every threshold
     loss(probability, torch.zeros_like(maps[1])).backward()
     assert not probability.grad.any()
 
@@ -129,14 +129,37 @@ def test_an_empty_truth_scores_one_where_nothing_is_predicted_and_nearly_zero_el
     assert loss(maps[0], empty).item() > 0.9
 
 
-def test_the_guided_gradient_is_the_guided_slope(loss, maps):
+def test_the_guided_gradient_is_the_guided_slope_at_the_thresholds_of_the_samples(loss, maps):
     probability, truth = maps[0].clone().requires_grad_(), maps[1]
-    (-3 * loss(probability, truth)).backward()
-    estimated, slope = estimate_with_slope(loss.estimator, *maps)
-    assert torch.equal(estimated, loss.estimated_f1(*maps))
-    # three times the mean over 2 samples
-    expected = 1.5 * guide(slope, cut_into_pieces(*maps))
-    assert torch.allclose(probability.grad, expected, atol=1e-7)
+    for first in (0, 2):  # the second step goes on where the first ended
+        probability.grad = None
+        (-3 * loss(probability, truth)).backward()
+        shown = loss.at_thresholds(maps[0], first)
+        estimated, slope = estimate_with_slope(loss.estimator, shown, truth)
+        assert torch.equal(estimated, loss.estimated_f1(shown, truth))
+        # three times the mean over 2 samples
+        expected = 1.5 * guide(slope, cut_into_pieces(shown, truth))
+        assert torch.allclose(probability.grad, expected, rtol=1e-4, atol=1e-9)
+
+
+def test_thresholds_wander_evenly_over_their_range(loss):
+    half = torch.full((1000, 1, 1, 1, 1), 0.5)
+    thresholds = 1 - loss.at_thresholds(half, 0).flatten()
+    assert 0.3 <= thresholds.min() < 0.301
+    assert 0.699 < thresholds.max() <= 0.7
+    for part in thresholds.split(50):
+        assert (part < 0.5).float().mean().item() == pytest.approx(0.5, abs=0.06)
+    assert torch.equal(loss.at_thresholds(half[:10], 30), loss.at_thresholds(half, 0)[30:40])
+
+
+def test_without_a_gradient_and_without_guidance_maps_are_cut_at_one_half(loss, maps):
+    cut_at_half = 1 - loss.estimator(*maps).mean().item()
+    assert [loss(*maps).item() for _ in range(3)] == pytest.approx([cut_at_half] * 3)
+    free = LesionWiseLoss(loss.estimator, guided=False)
+    probability = maps[0].clone().requires_grad_()
+    assert [free(probability, maps[1]).item() for _ in range(3)] == pytest.approx([cut_at_half] * 3)
+    published = LesionWiseLoss(LesionEstimator("published", 32))
+    assert torch.equal(published.at_thresholds(maps[0], 3), maps[0])
 
 
 def test_the_free_gradient_is_the_networks_own(loss, maps):

@@ -52,6 +52,18 @@ def test_the_published_term_is_the_mean_of_all_estimates(pair):
     assert value.trust.tolist() == [1.0, 1.0]
 
 
+def test_estimate_and_exact_score_are_those_of_the_same_cut():
+    truth = torch.zeros(6, 1, 16, 16, 16)
+    truth[:, :, 3:6, 3:6, 3:6] = 1
+    learned = term()
+    value = learned(0.5 * truth, truth, epoch=0, first=12)
+    shown = learned.loss.at_thresholds(0.5 * truth, 12)
+    is_found = [bool(one.max() >= 0.5) for one in shown]
+    assert 0 < sum(is_found) < 6
+    assert value.exact_f1.tolist() == [float(found) for found in is_found]
+    assert torch.equal(value.estimated_f1, learned.loss.estimated_f1(shown, truth))
+
+
 def test_the_gate_trusts_an_estimate_by_its_distance_from_the_exact_score(pair):
     value = term(trusted_gap=0.5)(*pair, epoch=0)
     assert value.trust.tolist() == pytest.approx((1 - value.gap / 0.5).clamp(min=0).tolist())
