@@ -31,9 +31,9 @@ _BATCH, _PATCH = 2, 64
     help="Run of 'segnet train --record-predictions' on unseen patients; repeatable.",
 )
 @click.option(
-    "--comparison",
-    type=click.Path(path_type=Path),
-    help="Folder of 'segnet compare': what the loss does in use.",
+    "--table",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="table.md of 'segnet compare': what the loss does in use.",
 )
 @click.option("--split", default="validation", help="Split of the pairs to measure on.")
 @click.option("--seed", type=int, default=0)
@@ -42,7 +42,7 @@ def main(
     pairs: Path | None,
     estimator: Path | None,
     recorded: tuple[Path, ...],
-    comparison: Path | None,
+    table: Path | None,
     split: str,
     seed: int,
     out: Path,
@@ -54,16 +54,11 @@ def main(
         out.mkdir(parents=True, exist_ok=True)
         save_estimator(out / "estimator.safetensors", saved)
         settings = EvaluateSettings(
-            estimator=out,
-            pairs=pairs,
-            predictions=recorded,
-            split=split,
-            seed=seed,
-            out=out,
+            estimator=out, pairs=pairs, predictions=recorded, split=split, seed=seed, out=out
         )
         print_agreement(settings)
-    if comparison:
-        print(f"\n{(comparison / 'table.md').read_text(encoding='utf-8')}")
+    if table:
+        print(f"\n{table.read_text(encoding='utf-8')}")
     print_cost(LesionWiseLoss(load_estimator(estimator).estimator) if estimator else None, seed)
 
 

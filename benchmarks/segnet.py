@@ -37,10 +37,14 @@ _WHOLE_BRAIN = (182, 218, 182)
 @click.option("--channels", type=int, default=16)
 @click.option("--batch", type=int, default=4)
 @click.option("--repeats", type=int, default=7)
-@click.option("--cohort", type=click.Path(path_type=Path), help="Trains each network on it.")
+@click.option(
+    "--cohort", type=click.Path(path_type=Path, exists=True), help="Trains each network on it."
+)
 @click.option("--minutes", type=float, default=10.0, help="Time of each training.")
 @click.option("--seed", type=int, default=0)
-@click.option("--model", type=click.Path(path_type=Path), help="Run that predicts a whole brain.")
+@click.option(
+    "--model", type=click.Path(path_type=Path, exists=True), help="Run that predicts a whole brain."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/benchmark_segnet"))
 def main(
     channels: int,
@@ -153,11 +157,8 @@ def time_whole_brain(model: Path, repeats: int) -> None:
         for repeat in range(repeats):
             start = time.perf_counter()
             out = str(Path(folder) / f"mask{repeat}.nii.gz")
-            process = subprocess.Popen([*words, "--out", out], stdout=subprocess.DEVNULL)
-            process.wait()
+            subprocess.run([*words, "--out", out], stdout=subprocess.DEVNULL, check=True)
             times.append(time.perf_counter() - start)
-            if process.returncode:
-                raise SystemExit(process.returncode)
     size = " x ".join(map(str, _WHOLE_BRAIN))
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(

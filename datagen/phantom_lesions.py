@@ -100,7 +100,8 @@ def draw_lesions(
 
     10 to 60 stable lesions, up to 5 growing, 4 shrinking and 3 vanishing ones, and the new ones
     (none when `is_clean`), each a single component (26 neighbours) with at least 2 free voxels to
-    any other lesion of either visit. The others may merge.
+    any other lesion of either visit. The others may merge. With `counts_growth` up to 15 lesions
+    shrink and, but for clean patients, up to 15 grow.
 
     Raises ValueError when no room is found for a single new lesion.
     """

@@ -21,7 +21,8 @@ class LesionWiseLoss(nn.Module):
 
     With `guided` it is that of `metricnet.guidance`: lesion by lesion, and never away from the
     truth. Wherever a gradient is taken, the maps are then cut at `thresholds` that wander evenly
-    over a range instead of at one half: a lesion of 0.4 is on its way, one of 0.6 not yet safe.
+    over a range instead of at one half: a lesion of 0.4 is on its way, one of 0.6 not yet safe. The
+    loss counts the samples for that; a training that is resumed begins to count anew.
     Without `guided` the gradient is the network's own, voxel by voxel, as published.
     """
 

@@ -60,13 +60,15 @@ def load_detector(path: Path) -> Detector:
             ) from error
         return Detector(str(path), network, architecture, read_point(path))
     metadata, weights = _read(require_file(path))
+    if "architecture" not in metadata:
+        raise InputError(f"{path} is not a detector; 'segnet export' writes one")
     if metadata.get("schema") != SCHEMA:
         raise InputError(
             f"{path}: detector schema {SCHEMA} expected, found {metadata.get('schema')}; "
             "give the run folder, or write the file again with 'segnet export'"
         )
     try:
-        architecture = Architecture(**metadata["architecture"])
+        architecture = Architecture.of(TrainSettings(cohort=Path(), **metadata["architecture"]))
         point = metadata["operating_point"]
         network = _restore(architecture, weights)
         return Detector(str(path), network, architecture, point and parse_point(point))
@@ -75,7 +77,10 @@ def load_detector(path: Path) -> Detector:
 
 
 def save_detector(path: Path, detector: Detector, dtype: torch.dtype = torch.float16) -> None:
-    """Write weights, architecture and operating point into one safetensors file, whole or not."""
+    """Write weights, architecture and operating point into one safetensors file, whole or not.
+
+    Raises InputError where a weight is not finite, or too large for the type.
+    """
     metadata = {
         "schema": SCHEMA,
         "architecture": detector.architecture._asdict(),
@@ -85,6 +90,8 @@ def save_detector(path: Path, detector: Detector, dtype: torch.dtype = torch.flo
         name: tensor.to(dtype).contiguous()
         for name, tensor in detector.network.state_dict().items()
     }
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise InputError(f"{detector.name}: a weight is not finite as {dtype}; train again")
     with whole_file(path) as partial:
         partial.write_bytes(save(weights, {"lesionwise": json.dumps(metadata, sort_keys=True)}))
 

@@ -25,7 +25,10 @@ class Course(NamedTuple):
 
 
 class LearnedValue(NamedTuple):
-    """Value of the term for one batch, and what it is made of: one number per sample, but α."""
+    """Value of the term for one batch, and what it is made of: one number per sample, but α.
+
+    Estimated and exact score are those of the same cut, at the threshold of the sample.
+    """
 
     loss: Float[Tensor, ""]
     alpha: float

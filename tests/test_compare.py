@@ -157,6 +157,14 @@ def test_the_printed_commands_fill_the_table_one_by_one(compared, place, run):
         assert (cell / "run" / name).read_bytes() == (whole / name).read_bytes()
 
 
+def test_a_cell_without_its_cohort_leaves_nothing_behind(place):
+    command = [*words(place, "missing", "--cell", "dice/0/0")[1:], "--cohort", place / "nowhere"]
+    result = CliRunner().invoke(main, [str(word) for word in command])
+    assert result.exit_code == 2
+    assert "nowhere does not exist" in result.stderr
+    assert not (place / "missing").exists()
+
+
 def test_a_cell_that_fails_is_told_and_the_others_are_compared(place):
     broken = place / "broken.toml"
     text = TABLE.replace('loss = "dice"', 'loss = "dice"\nlearning_rate = 1e30')

@@ -52,10 +52,11 @@ def run_cell(settings: CompareSettings, name: str) -> Cell:
     Raises InputError where a training, a prediction or a score cannot be had.
     """
     cell = find_cell(settings, name)
-    method, folder = read_method(settings, cell.method), make_folder(cell.folder(settings.out))
+    method = read_method(settings, cell.method)
     if read_cost(settings, cell) is not None:
         return cell
     write_folds(settings)
+    folder = make_folder(cell.folder(settings.out))
     cohort = fold_cohort(settings.out, cell.fold)
     with _threads(settings.threads):
         seconds = 0.0 if method.baseline else _train(method, cell, cohort, folder)

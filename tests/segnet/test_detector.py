@@ -76,6 +76,8 @@ def test_a_file_of_another_schema_or_network_is_refused(detector, tmp_path):
     for change, named in (
         ({"schema": 99}, "schema 1 expected, found 99"),
         ({"architecture": {**ARCHITECTURE._asdict(), "channels": 16}}, "does not fit"),
+        ({"architecture": {**ARCHITECTURE._asdict(), "network": "unknown"}}, "does not fit"),
+        ({"architecture": {**ARCHITECTURE._asdict(), "patch": 7}}, "does not fit"),
         ({"operating_point": {"threshold": 2}}, "does not fit"),
     ):
         save_file(weights, path, {"lesionwise": json.dumps(metadata | change)})
@@ -90,6 +92,22 @@ def test_what_is_no_detector_is_refused_unread(tmp_path):
         load_detector(path)
     with pytest.raises(InputError, match="does not exist"):
         load_detector(tmp_path / "absent.safetensors")
+
+
+def test_an_estimator_is_no_detector():
+    from importlib import resources
+
+    path = resources.files("metricnet") / "pretrained" / "overlap.safetensors"
+    with pytest.raises(InputError, match="is not a detector; 'segnet export' writes one"):
+        load_detector(path)
+
+
+def test_a_weight_too_large_for_half_precision_is_refused(detector, tmp_path):
+    with torch.no_grad():
+        next(detector.network.parameters()).fill_(1e6)
+    with pytest.raises(InputError, match="not finite"):
+        save_detector(tmp_path / "detector.safetensors", detector)
+    assert not any(tmp_path.iterdir())
 
 
 def test_export_refuses_another_ending_and_leaves_nothing(tiny_run, tmp_path):
