@@ -17,6 +17,7 @@ from metricnet.checkpoint import FILE_NAME, SavedEstimator, load_estimator, save
 from metricnet.config import TrainSettings
 from metricnet.data import DrawSampler, PairDataset, PairSample
 from metricnet.estimator import LesionEstimator, lesion_f1
+from metricnet.trainer import fit, make_trainer, open_run, require_finite
 
 _SECTION = "metricnet.train"
 _BETWEEN = 0.5  # share of the twos of relatives that are shown a map between them
@@ -63,7 +64,7 @@ class EstimatorTask(lightning.LightningModule):
             contrast = contrast_error(estimate.f1, seen.f1, batch.family)
             self.log("train/contrast_error", contrast, on_step=False, on_epoch=True)
             loss = loss + self._weights.contrast * contrast
-        runs.require_finite(loss, self.global_step)
+        require_finite(loss, self.global_step)
         self.log("train/mse", error, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
@@ -170,11 +171,11 @@ def train(settings: TrainSettings) -> Comparison:
     held_out = PairDataset(settings.pairs, "validation")
     torch.manual_seed(settings.seed)
     estimator = _first(settings, agreement)
-    last = runs.open_run(settings.out, _SECTION, settings, settings.resume)
+    last = open_run(settings.out, _SECTION, settings, settings.resume)
     steps = settings.epochs * settings.steps_per_epoch
     weights = Weights(settings.density_weight, settings.contrast_weight)
     task = EstimatorTask(estimator, settings.learning_rate, weights, steps)
-    trainer = runs.make_trainer(
+    trainer = make_trainer(
         settings.out,
         epochs=settings.epochs,
         seed=settings.seed,
@@ -184,7 +185,7 @@ def train(settings: TrainSettings) -> Comparison:
         precision=settings.precision,
         devices=settings.devices,
     )
-    runs.fit(
+    fit(
         trainer,
         task,
         DataLoader(training, share, sampler=DrawSampler(draws)),

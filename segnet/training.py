@@ -16,6 +16,7 @@ from metricnet import launch, runs
 from metricnet.checkpoint import load_estimator, load_pretrained
 from metricnet.data import DrawSampler
 from metricnet.loss import LesionWiseLoss
+from metricnet.trainer import fit, make_trainer, open_run, require_finite
 from segnet import preparation
 from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
 from segnet.data import LabelledScans, PatchSample
@@ -90,7 +91,7 @@ class SegmentationTask(lightning.LightningModule):
         self._log_terms(terms, inputs)
         for learned in self._learned:
             loss = loss + self._lesion_term(learned, inputs.probability, inputs.truth)
-        runs.require_finite(loss, self.global_step)
+        require_finite(loss, self.global_step)
         if self._recorder and self.trainer.is_global_zero:
             found = foreground(inputs.probability).sum(dim=1, keepdim=True)
             self._recorder.take(self.global_step, found, batch.truth, batch.case)
@@ -210,7 +211,7 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     drawn_from = [*training, *synthetic]
     plan = preparation.choose_losses(settings, drawn_from)
     dataset = preparation.mixed_dataset(settings, training, synthetic)
-    last = runs.open_run(settings.out, SECTION, settings, settings.resume)
+    last = open_run(settings.out, SECTION, settings, settings.resume)
     if plan.map_kinds():
         folder = settings.distance_cache or settings.out / "distance_maps"
         dataset.add_maps(preparation.read_maps(drawn_from, plan, settings.classes, folder))
@@ -230,7 +231,7 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         num_workers=settings.loader_workers,
         persistent_workers=settings.loader_workers > 0,
     )
-    runs.fit(trainer, task, loader, CaseLoader(judged), last)
+    fit(trainer, task, loader, CaseLoader(judged), last)
     if trainer.is_global_zero:
         task.load_state_dict(runs.best_weights(settings.out))
         best = task.network.to(trainer.strategy.root_device).eval()
@@ -250,7 +251,7 @@ def _optimisation(settings: TrainSettings) -> Optimisation:
 
 
 def _trainer(settings: TrainSettings) -> lightning.Trainer:
-    trainer = runs.make_trainer(
+    trainer = make_trainer(
         settings.out,
         epochs=settings.epochs,
         seed=settings.seed,

@@ -4,6 +4,7 @@ import torch
 from datagen.errors import InputError
 from metricnet import runs
 from metricnet.config import TrainSettings
+from metricnet.trainer import open_run
 
 SECTION = "metricnet.train"
 
@@ -14,26 +15,26 @@ def settings(tmp_path) -> TrainSettings:
 
 
 def test_a_run_is_not_overwritten(tmp_path, settings):
-    runs.open_run(tmp_path, SECTION, settings, resume=False)
+    open_run(tmp_path, SECTION, settings, resume=False)
     with pytest.raises(InputError, match="add --resume"):
-        runs.open_run(tmp_path, SECTION, settings, resume=False)
+        open_run(tmp_path, SECTION, settings, resume=False)
 
 
 def test_a_resumed_run_keeps_its_settings(tmp_path, settings):
-    runs.open_run(tmp_path, SECTION, settings, resume=False)
+    open_run(tmp_path, SECTION, settings, resume=False)
     other = settings.model_copy(update={"seed": 4})
     with pytest.raises(InputError, match="begun with seed = 3, not 4"):
-        runs.open_run(tmp_path, SECTION, other, resume=True)
+        open_run(tmp_path, SECTION, other, resume=True)
 
 
 def test_minutes_may_change_between_parts_of_a_run(tmp_path, settings):
-    runs.open_run(tmp_path, SECTION, settings, resume=False)
+    open_run(tmp_path, SECTION, settings, resume=False)
     longer = settings.model_copy(update={"max_minutes": 5.0})
-    assert runs.open_run(tmp_path, SECTION, longer, resume=True) is None
+    assert open_run(tmp_path, SECTION, longer, resume=True) is None
 
 
 def test_settings_are_read_back_from_a_run(tmp_path, settings):
-    runs.open_run(tmp_path, SECTION, settings, resume=False)
+    open_run(tmp_path, SECTION, settings, resume=False)
     assert runs.read_config(tmp_path, SECTION, TrainSettings) == settings
 
 
