@@ -16,7 +16,10 @@ _VOLUMES_MM3 = (5.0, 10.0, 22.0, 44.0, 107.0, 594.0, 1500.0)
 # shares of periventricular, juxtacortical, deep and infratentorial lesions
 _ZONE_SHARES = (0.42, 0.25, 0.29, 0.04)
 _MOST_CHANGING = (5, 4, 3)  # growing, shrinking and vanishing lesions
-_MOST_COUNTED = 15  # growing, and shrinking ones, where growth counts
+_CONTRAST = (0.22, 0.75)  # of new lesions above white matter
+# where growth counts: growing, and shrinking ones; references of change hold fainter new lesions
+_MOST_COUNTED = 15
+_CONTRAST_COUNTED = (0.08, 0.7)
 _ATTEMPTS = 25
 # voxels between a new lesion and any other lesion; a window has as many free voxels at its faces
 _GAP_VOXELS = 2
@@ -69,9 +72,13 @@ def draw_volumes_mm3(count: int, rng: np.random.Generator) -> Float[np.ndarray, 
     return np.exp(log_volumes)
 
 
-def draw_new_lesion_count(rng: np.random.Generator) -> int:
-    """Number of new lesions of a patient who has some: 1 to 12, 5 on average, skewed."""
-    return 1 + min(11, int(rng.negative_binomial(2, 0.31)))
+def draw_new_lesion_count(rng: np.random.Generator, *, counts_growth: bool = False) -> int:
+    """Number of new lesions of a patient who has some: 1 to 12, 5 on average, skewed.
+
+    References of change count more of them: with `counts_growth` 1 to 31, 12 on average.
+    """
+    most, share = (30, 0.15) if counts_growth else (11, 0.31)
+    return 1 + min(most, int(rng.negative_binomial(2, share)))
 
 
 def find_sites(patient: Anatomy) -> Sites:
@@ -101,7 +108,7 @@ def draw_lesions(
     10 to 60 stable lesions, up to 5 growing, 4 shrinking and 3 vanishing ones, and the new ones
     (none when `is_clean`), each a single component (26 neighbours) with at least 2 free voxels to
     any other lesion of either visit. The others may merge. With `counts_growth` up to 15 lesions
-    shrink and, but for clean patients, up to 15 grow.
+    shrink and, but for clean patients, up to 15 grow; new ones are more, and fainter.
 
     Raises ValueError when no room is found for a single new lesion.
     """
@@ -110,7 +117,7 @@ def draw_lesions(
         most = (0 if is_clean else _MOST_COUNTED, _MOST_COUNTED, most[2])
     placed = (_place(course, sites, sites.admissible, rng) for course in _old_courses(rng, most))
     lesions = [lesion for lesion in placed if lesion is not None]
-    new = [] if is_clean else list(_place_new(lesions, sites, rng))
+    new = [] if is_clean else list(_place_new(lesions, sites, rng, counts_growth))
     if not new and not is_clean:
         raise ValueError("no room for a new lesion: the white matter of this anatomy is too small")
     return lesions + new
@@ -135,12 +142,15 @@ def _old_courses(rng: np.random.Generator, most: tuple[int, int, int]) -> Iterat
         yield Course(round(volume), round(volume * factor), float(contrast), float(contrast2))
 
 
-def _place_new(old: list[Lesion], sites: Sites, rng: np.random.Generator) -> Iterator[Lesion]:
+def _place_new(
+    old: list[Lesion], sites: Sites, rng: np.random.Generator, counts_growth: bool
+) -> Iterator[Lesion]:
     free = sites.admissible.copy()
     for lesion in old:
         _block(free, lesion)
-    for volume in draw_volumes_mm3(draw_new_lesion_count(rng), rng):
-        contrast = float(rng.uniform(0.22, 0.75))
+    count = draw_new_lesion_count(rng, counts_growth=counts_growth)
+    for volume in draw_volumes_mm3(count, rng):
+        contrast = float(rng.uniform(*(_CONTRAST_COUNTED if counts_growth else _CONTRAST)))
         new = _place(Course(0, round(volume), contrast, contrast), sites, free, rng)
         if new is not None:
             _block(free, new)

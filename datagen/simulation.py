@@ -33,7 +33,9 @@ class PhantomSettings(Settings):
         0.25, description="Share of the patients for the test, at least one.", gt=0, lt=0.5
     )
     count_growth: bool = Field(
-        False, description="Let more lesions grow and shrink, and count what they gain as new."
+        False,
+        description="Simulate a reference of change: lesions grow and shrink, new ones are fainter,"
+        " and what lesions gain counts as new.",
     )
     seed: int = Field(0, description="Seed of every patient.", ge=0, le=MAX_SEED)
     workers: int = not_recorded(2, "Worker processes.", ge=1)

@@ -16,7 +16,10 @@ _GAP_VOXELS = 2
 _PLACES_TRIED = 30
 _LARGEST_NEW_MM3 = 1500.0
 _MOST_VANISHED, _MOST_STABLE = 4, 10
-_MOST_GROWING = 12  # and as many that shrink, where growth counts
+_STRENGTH = (0.7, 1.3)  # of a lesion, as a share of what it was where it was found
+# where growth counts: growing lesions, and as many that shrink; lesions of change are fainter
+_MOST_GROWING = 12
+_STRENGTH_COUNTED = (0.25, 1.2)
 # white matter is 1.0 in a scanner's units; fluid, five deviations darker, comes out at 0.15
 _SIGNAL_PER_DEVIATION = 0.17
 _FLUID_Z = -2.0
@@ -68,7 +71,7 @@ def synthesise_case(
     each visit gets its own blur, contrast, bias field and noise; some cases have slices of 2 to 4
     voxels. `is_clean` leaves out the new lesions and nothing else. With `counts_growth` lesions
     grow and shrink, too, and what they gain and lose is new and vanished; pieces of it of less than
-    3 mm³ are not counted. Same rng state, same case.
+    3 mm³ are not counted. New lesions are more, then, and fainter. Same rng state, same case.
     """
     courses = _draw_courses(scan, donors, rng, is_clean, counts_growth)
     seed, slices = int(rng.integers(2**63)), int(rng.choice((1, 1, 2, 3, 3, 4)))
@@ -114,7 +117,7 @@ def _draw_courses(
     counts_growth: bool,
 ) -> list[Course]:
     """Courses of the scan's own lesions and of added ones; new and vanished ones stand apart."""
-    new = 0 if is_clean else draw_new_lesion_count(rng)
+    new = 0 if is_clean else draw_new_lesion_count(rng, counts_growth=counts_growth)
     vanished, stable = (int(rng.integers(most + 1)) for most in (_MOST_VANISHED, _MOST_STABLE))
     small = [
         number
@@ -130,21 +133,24 @@ def _draw_courses(
         changing = ["growing"] * (0 if is_clean else growing) + ["shrinking"] * shrinking
         others = [number for number in range(len(scan.lesions)) if number not in own]
         own |= dict(zip(rng.permutation(others).tolist(), changing, strict=False))
+    strength = _STRENGTH_COUNTED if counts_growth else _STRENGTH
     free = np.ones(scan.brain.shape, bool)
     courses = []
     for number, lesion in enumerate(scan.lesions):
-        courses.append(_course(lesion, own.get(number, "stable"), rng))
+        courses.append(_course(lesion, own.get(number, "stable"), strength, rng))
         _block(free, lesion)
     for fate in fates[len(chosen) :] + ["stable"] * stable:
         added = _place(donors, scan, free, rng)
         if added is not None:
-            courses.append(_course(added, fate, rng))
+            courses.append(_course(added, fate, strength, rng))
             _block(free, added)
     return courses
 
 
-def _course(lesion: Placed, fate: str, rng: np.random.Generator) -> Course:
-    strength = float(rng.uniform(0.7, 1.3))
+def _course(
+    lesion: Placed, fate: str, strengths: tuple[float, float], rng: np.random.Generator
+) -> Course:
+    strength = float(rng.uniform(*strengths))
     whole = _shown(lesion.patch, strength)
     absent = Patch(0 * whole.excess, np.zeros_like(whole.mask))
     match fate:

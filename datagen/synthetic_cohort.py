@@ -42,7 +42,9 @@ class SynthesisSettings(Settings):
         lt=1,
     )
     count_growth: bool = Field(
-        False, description="Let lesions grow and shrink, and count what they gain as new."
+        False,
+        description="Make a reference of change: lesions grow and shrink, new ones are fainter, and"
+        " what lesions gain counts as new.",
     )
     spacing_mm: float = Field(1.0, description="Edge of a voxel, in mm.", gt=0)
     seed: int = Field(0, description="Seed of every case.", ge=0, le=MAX_SEED)

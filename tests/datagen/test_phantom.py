@@ -193,6 +193,9 @@ def test_active_patients_have_five_new_lesions_on_average():
     counts = [draw_new_lesion_count(rng) for _ in range(2000)]
     assert 4.5 < np.mean(counts) < 5.5
     assert (min(counts), max(counts)) == (1, 12)
+    of_change = [draw_new_lesion_count(rng, counts_growth=True) for _ in range(2000)]
+    assert 11.3 < np.mean(of_change) < 12.7
+    assert (min(of_change), max(of_change)) == (1, 31)
 
 
 def test_realised_volumes_stay_near_the_drawn_ones(anatomy):
