@@ -55,8 +55,12 @@ def attack(
     for _ in range(steps):
         optimizer.zero_grad()
         with torch.autocast(probability.device.type, torch.bfloat16, enabled=is_half):
-            loss_of_starts = len(logits) * loss(torch.sigmoid(logits), truth)
-        loss_of_starts.backward()
+            # each start by itself: the loss counts the lesions of a batch together
+            losses = [
+                loss(torch.sigmoid(own[None]), of[None])
+                for own, of in zip(logits, truth, strict=True)
+            ]
+        sum(losses).backward()
         optimizer.step()
     raised = torch.sigmoid(logits.detach())
     spacing_mm = (agreement.spacing_mm,) * 3

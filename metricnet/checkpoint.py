@@ -38,7 +38,8 @@ def save_estimator(path: Path, saved: SavedEstimator, dtype: torch.dtype = torch
         "held_out": saved.held_out,
     }
     weights = {
-        name: tensor.to(dtype).contiguous() for name, tensor in saved.estimator.state_dict().items()
+        name: tensor.to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in saved.estimator.state_dict().items()
     }
     with whole_file(path) as partial:
         partial.write_bytes(save(weights, {"lesionwise": json.dumps(metadata, sort_keys=True)}))

@@ -15,7 +15,7 @@ from metricnet.config import Form
 _FLOOR = 0.01
 # the slope of a frozen F̂ is that of the formula with half a lesion more on either side: with less,
 # the score falls to 0 with the first false lesion where there are no others, and is flat from there
-_SLOPE_FLOOR = 0.5
+SLOPE_FLOOR = 0.5
 THRESHOLD = 0.5  # from which on a voxel is predicted
 MULTIPLE = 8  # of voxels that a patch of the structured form is long
 
@@ -23,13 +23,15 @@ MULTIPLE = 8  # of voxels that a patch of the structured form is long
 class Estimate(NamedTuple):
     """Estimated scores, and the maps they were counted from.
 
-    `output` holds four maps on a grid of stride 4: the square root of the density of the truth's
+    `densities` are those of hit and missed truth lesions, of hit and false predicted ones; `output`
+    holds four maps on a grid of stride 4: the square root of the density of the truth's
     lesions, the share of it that is hit, the square root of the density of predicted lesions, and
     the share of it that is false; a lesion's density adds up to 1. None in the published form.
     """
 
     f1: Float[Tensor, " batch"]
     output: Float[Tensor, "batch 4 i j k"] | None
+    densities: Float[Tensor, "batch 4 i j k"] | None
 
 
 class LesionEstimator(nn.Module):
@@ -77,13 +79,13 @@ class LesionEstimator(nn.Module):
         channels = channels.to(memory_format=torch.channels_last_3d)
         output = self.network(channels).float()
         if self.form == "published":
-            return Estimate(limit(output[:, 0]), None)
+            return Estimate(limit(output[:, 0]), None, None)
         counted = densities(output, truth, shown)
         f1 = lesion_f1(counted)
         if not self.training:
-            smooth = lesion_f1(counted, _SLOPE_FLOOR)
+            smooth = lesion_f1(counted, SLOPE_FLOOR)
             f1 = smooth + (f1 - smooth).detach()
-        return Estimate(f1, output)
+        return Estimate(f1, output, counted)
 
 
 def cut(probability: Float[Tensor, "batch 1 d h w"]) -> Float[Tensor, "batch 1 d h w"]:
@@ -174,14 +176,20 @@ def _published_network(patch: int) -> nn.Sequential:
     rows = ((3, 10, 20), (20, 20, 20, 40), (40, 40, 40, 80))
     layers: list[nn.Module] = []
     for row in rows:
-        layers += [_block(a, b, groups=5) for a, b in itertools.pairwise(row)]
+        layers += [_published_block(a, b, groups=5) for a, b in itertools.pairwise(row)]
         layers += [nn.MaxPool3d(2), nn.Dropout3d(0.1)]
-    layers += [_block(80, 192, groups=8), nn.Conv3d(192, 8, 1), nn.Flatten()]
+    layers += [_published_block(80, 192, groups=8), nn.Conv3d(192, 8, 1), nn.Flatten()]
     units = 8 * (patch // 8) ** 3
     layers += [nn.Linear(units, 2048), nn.ReLU(), nn.Linear(2048, 1024), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(1024, 1))
 
 
-def _block(inputs: int, outputs: int, stride: int = 1, groups: int = 8) -> nn.Sequential:
+def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    # group norm would blow up the only lesion of a patch, however faint, to full size
     convolution = nn.Conv3d(inputs, outputs, 3, stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm3d(outputs), nn.ReLU())
+
+
+def _published_block(inputs: int, outputs: int, groups: int) -> nn.Sequential:
+    convolution = nn.Conv3d(inputs, outputs, 3, padding=1, bias=False)
     return nn.Sequential(convolution, nn.GroupNorm(groups, outputs), nn.ReLU())

@@ -2,8 +2,10 @@
 
 The score counts lesions, so one voxel hardly ever changes it, and the voxel-wise slope of a network
 that was fitted to it is mostly noise: an optimiser that follows it ends at maps that no estimator
-has learnt from. Three things make a slope of it that holds:
+has learnt from. Four things make a slope of it that holds:
 
+- It is that of the score of the whole batch: the lesions of all samples are counted together. In
+  a patch without a truth lesion the score is 0 from the first false lesion on, and flat from there.
 - It is taken where missed parts of the truth already show a little: on the way to a lesion, not at
   its absence, where a network of rectified units has no slope to speak of.
 - Each patch is cut into pieces, one for each overlap of a truth lesion with a predicted one and for
@@ -21,7 +23,7 @@ from torch import Tensor
 
 from datagen.lesions import label_lesions
 from datagen.pieces import find_pieces
-from metricnet.estimator import THRESHOLD, LesionEstimator
+from metricnet.estimator import SLOPE_FLOOR, THRESHOLD, LesionEstimator, lesion_f1
 
 _GLIMPSE = 0.2  # what a missed part of the truth shows where its slope is taken
 
@@ -55,14 +57,26 @@ def estimate_with_slope(
     estimator: LesionEstimator,
     probability: Float[Tensor, "batch 1 d h w"],
     truth: Float[Tensor, "batch 1 d h w"],
+    classes: int = 1,
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch 1 d h w"]]:
-    """Return F̂ of each sample, and its slope towards the truth, voxel by voxel."""
+    """Return F̂ of each sample, and the slope of the batch's F̂ towards the truth, voxel by voxel.
+
+    Samples of several classes follow each other class by class; each class has its own score. The
+    slope is as long as if each sample had it to itself: weighted by one over their number, it is
+    that of the mean over the classes.
+    """
     with torch.no_grad():
         f1: Tensor = estimator(probability, truth)
         near = torch.maximum(estimator.shown(probability), _GLIMPSE * truth)
     with torch.enable_grad():
         near = near.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(estimator.estimate(near, truth).f1.sum(), near)
+        estimate = estimator.estimate(near, truth)
+        if estimate.densities is None:
+            total = estimate.f1.sum()
+        else:
+            of_classes = estimate.densities.view(-1, classes, *estimate.densities.shape[1:])
+            total = len(of_classes) * lesion_f1(of_classes.sum(0), SLOPE_FLOOR).sum()
+        (slope,) = torch.autograd.grad(total, near)
     return f1, slope
 
 
@@ -86,17 +100,19 @@ def guide(
 
 
 class GuidedEstimate(torch.autograd.Function):
-    """F̂ of each sample, with the guided slope for its gradient."""
+    """F̂ of each sample, with the guided slope of the batch's for its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, probability: Tensor, truth: Tensor, estimator: LesionEstimator) -> Tensor:
+    def forward(
+        ctx: Any, probability: Tensor, truth: Tensor, estimator: LesionEstimator, classes: int
+    ) -> Tensor:
         """Estimate the scores, and work out their slope while the network is at hand."""
-        f1, slope = estimate_with_slope(estimator, probability, truth)
+        f1, slope = estimate_with_slope(estimator, probability, truth, classes)
         ctx.save_for_backward(guide(slope, cut_into_pieces(probability, truth)))
         return f1
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
         """Scale the slope of each sample."""
         (slope,) = ctx.saved_tensors
-        return outer[0].view(-1, 1, 1, 1, 1) * slope, None, None
+        return outer[0].view(-1, 1, 1, 1, 1) * slope, None, None, None

@@ -19,10 +19,11 @@ class LesionWiseLoss(nn.Module):
     The estimator stays in evaluation mode under `.train()`, its weights take no gradient, and the
     truth takes none either; the gradient reaches the probability alone.
 
-    With `guided` it is that of `metricnet.guidance`: lesion by lesion, and never away from the
-    truth. Wherever a gradient is taken, the maps are then cut at `thresholds` that wander evenly
-    over a range instead of at one half: a lesion of 0.4 is on its way, one of 0.6 not yet safe. The
-    loss counts the samples for that; a training that is resumed begins to count anew.
+    With `guided` it is that of `metricnet.guidance`: lesion by lesion over the whole batch, and
+    never away from the truth. Wherever a gradient is taken, the maps are then cut at `thresholds`
+    that wander evenly over a range instead of at one half: a lesion of 0.4 is on its way, one of
+    0.6 not yet safe. The loss counts the samples for that; a training that is resumed begins to
+    count anew.
     Without `guided` the gradient is the network's own, voxel by voxel, as published.
     """
 
@@ -90,7 +91,10 @@ class LesionWiseLoss(nn.Module):
         own, wanted = (self._as_patches(volume) for volume in (probability, truth.detach()))
         f1: Tensor
         if self.guided and torch.is_grad_enabled() and probability.requires_grad:
-            f1 = GuidedEstimate.apply(own, wanted, self.estimator)  # type: ignore[no-untyped-call]
+            classes = probability.shape[1]
+            f1 = GuidedEstimate.apply(  # type: ignore[no-untyped-call]
+                own, wanted, self.estimator, classes
+            )
         else:
             f1 = self.estimator(own, wanted)
         return f1.view(probability.shape[:2]).mean(dim=1)

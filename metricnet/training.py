@@ -20,7 +20,8 @@ from metricnet.estimator import LesionEstimator, lesion_f1
 from metricnet.trainer import fit, make_trainer, open_run, require_finite
 
 _SECTION = "metricnet.train"
-_BETWEEN = 0.5  # share of the twos of relatives that are shown a map between them
+_BETWEEN = 0.75  # share of the twos of relatives that are shown a map between them
+_FADED = 0.3  # share of the maps that are shown in part
 _TINY = 1e-9
 
 
@@ -53,7 +54,7 @@ class EstimatorTask(lightning.LightningModule):
         """Return the loss of one batch."""
         seen = Seen(self.estimator.shown(batch.probability), batch.f1, batch.densities.float())
         if self.estimator.form == "structured":
-            seen = between_relatives(seen, batch.family)
+            seen = faded(between_relatives(seen, batch.family))
         estimate = self.estimator.estimate(seen.shown, batch.truth)
         loss = error = functional.mse_loss(estimate.f1, seen.f1)
         if estimate.output is not None:
@@ -140,6 +141,20 @@ def between_relatives(seen: Seen, family: Integer[Tensor, " batch"]) -> Seen:
     f1 = seen.f1.clone()
     f1[second] = torch.where(of_two < 1, lesion_f1(densities[second]), f1[second])
     return Seen(shown, f1, densities)
+
+
+def faded(seen: Seen) -> Seen:
+    """Show some maps in part: a map of which a share is there has that share of its lesions.
+
+    So what the map shows counts in proportion however faint it is, not only along an edit.
+    """
+    drawn = torch.rand(len(seen.f1)).to(seen.shown)
+    share = torch.where(torch.rand(len(drawn)).to(drawn) < _FADED, drawn, 1.0)
+    hit, missed, found, false = seen.densities.unbind(1)
+    part = share.view(-1, 1, 1, 1)
+    densities = torch.stack([part * hit, missed + (1 - part) * hit, part * found, part * false], 1)
+    f1 = torch.where(share < 1, lesion_f1(densities), seen.f1)
+    return Seen(part[:, None] * seen.shown, f1, densities)
 
 
 def contrast_error(

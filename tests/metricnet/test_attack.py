@@ -4,7 +4,7 @@ import torch
 
 from datagen.lesions import score_lesions
 from datagen.store import Agreement
-from metricnet import LesionEstimator, LesionWiseLoss
+from metricnet import LesionWiseLoss
 from metricnet.attack import Attack, attack, joined
 
 AGREEMENT = Agreement("overlap", 26, 0.0, 1.0, 16)
@@ -15,7 +15,7 @@ def test_the_ascent_raises_the_estimate_and_scores_both_ends_exactly():
     truth = torch.zeros(2, 1, 16, 16, 16)
     truth[:, :, 2:5, 2:5, 2:5] = truth[:, :, 10:12, 10:12, 10:12] = 1
     probability = torch.rand(2, 1, 16, 16, 16)
-    loss = LesionWiseLoss(LesionEstimator("structured", 16), guided=False)
+    loss = LesionWiseLoss.pretrained(guided=False)
     result = attack(loss, AGREEMENT, probability, truth, steps=5)
     assert (result.estimated_after > result.estimated_before).all()
     exact = [

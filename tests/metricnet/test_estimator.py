@@ -4,6 +4,7 @@ import torch
 
 from datagen.densities import lesion_densities
 from datagen.lesions import match_lesions
+from metricnet.checkpoint import load_pretrained
 from metricnet.estimator import LesionEstimator, cut, densities, lesion_f1
 from metricnet.training import density_error
 
@@ -96,10 +97,26 @@ def test_a_frozen_estimate_has_a_slope_where_one_false_lesion_is_all_there_is():
     assert exact_formula > -0.03
     assert smoothed == pytest.approx(-0.25)
     torch.manual_seed(0)
-    estimator = LesionEstimator("structured", 16)
-    maps = torch.rand(2, 1, 1, 16, 16, 16).unbind(0)
-    frozen, learning = estimator.eval()(*maps), estimator.train()(*maps)
-    assert frozen.item() == pytest.approx(learning.item())
+    estimator = LesionEstimator("structured", 16).eval()
+    estimator.network.head.bias.data[:] = 0.5
+    estimate = estimator.estimate(*torch.rand(2, 1, 1, 16, 16, 16).unbind(0))
+    assert estimate.f1.item() == pytest.approx(lesion_f1(estimate.densities).item())
+    assert estimate.f1.item() != pytest.approx(lesion_f1(estimate.densities, 0.5).item())
+
+
+def test_a_lesion_that_is_alone_in_its_patch_is_estimated_by_how_far_it_shows():
+    estimator = load_pretrained().estimator
+    lesion = torch.zeros(1, 1, 32, 32, 32)
+    lesion[..., 10:15, 10:15, 10:15] = 1
+    nothing = torch.zeros_like(lesion)
+    false = [
+        estimator.estimate(share * lesion, nothing).densities[:, 3].sum().item()
+        for share in (0.0, 0.3, 0.6, 1.0)
+    ]
+    assert false == sorted(false)
+    assert false[0] < 0.05
+    assert 0.7 < false[3] < 1.3
+    assert false[1] < 0.7 * false[3]
 
 
 def test_structured_form_learns_one_batch_by_heart():

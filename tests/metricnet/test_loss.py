@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from metricnet import LesionEstimator, LesionWiseLoss
+from metricnet.estimator import SLOPE_FLOOR, lesion_f1
 from metricnet.guidance import cut_into_pieces, estimate_with_slope, guide
 
 
@@ -178,3 +179,23 @@ def test_a_missed_lesion_shows_a_little_where_its_slope_is_taken(loss, maps):
     loss.estimator.estimate(near, truth).f1.sum().backward()
     assert torch.allclose(slope, near.grad, atol=1e-7)
     assert torch.equal(estimated, loss.estimator(nothing, truth))
+
+
+def test_the_slope_is_that_of_the_score_of_the_whole_batch_class_by_class(loss, maps):
+    loss.estimator.network.head.bias.data[:] = 0.5
+    shown, truth = (maps[0] >= 0.5).float(), maps[1].clone()
+    truth[1] = 0  # a false lesion here costs what it costs the batch
+    classes = torch.cat([shown, shown.flip(2)], 1), torch.cat([truth, truth.flip(3)], 1)
+    patches = [volume.flatten(0, 1)[:, None] for volume in classes]
+    _, slope = estimate_with_slope(loss.estimator, *patches, classes=2)
+    near = torch.maximum(patches[0], 0.2 * patches[1]).requires_grad_()
+    densities = loss.estimator.estimate(near, patches[1]).densities
+    first, second = densities[0::2].sum(0), densities[1::2].sum(0)
+    pooled = lesion_f1(torch.stack([first, second]), SLOPE_FLOOR).mean()
+    (expected,) = torch.autograd.grad(pooled, near)
+    # the loss weighs each of the four patches by a quarter
+    assert torch.allclose(slope / 4, expected, rtol=1e-4, atol=1e-9)
+    own = classes[0].clone().requires_grad_()
+    loss.estimated_f1(own, classes[1]).mean().backward()
+    guided = guide(expected, cut_into_pieces(*patches))
+    assert torch.allclose(own.grad.flatten(0, 1)[:, None], guided, rtol=1e-4, atol=1e-9)

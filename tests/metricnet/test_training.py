@@ -4,7 +4,8 @@ import torch
 from datagen.errors import InputError
 from metricnet.checkpoint import load_estimator
 from metricnet.config import TrainSettings
-from metricnet.training import Seen, between_relatives, contrast_error, train
+from metricnet.estimator import lesion_f1
+from metricnet.training import Seen, between_relatives, contrast_error, faded, train
 
 
 def test_only_the_difference_between_relatives_counts():
@@ -55,6 +56,26 @@ def test_strangers_are_not_mixed():
         assert torch.equal(found.shown, two().shown)
 
 
+def test_a_map_that_is_shown_in_part_has_that_share_of_its_lesions():
+    torch.manual_seed(0)
+    whole = Seen(torch.ones(1, 1, 1, 1, 1), torch.tensor([0.5]), torch.empty(0))
+    counts = torch.tensor([2.0, 1.0, 3.0, 1.0])  # hit, missed, found, false
+    whole = whole._replace(densities=counts.view(1, 4, 1, 1, 1))
+    shares = []
+    for _ in range(100):
+        found = faded(whole)
+        shares.append(found.shown.item())
+        hit, missed, predicted, false = found.densities.flatten().tolist()
+        assert [hit, predicted, false] == pytest.approx([share * shares[-1] for share in (2, 3, 1)])
+        assert hit + missed == pytest.approx(3)
+        if shares[-1] == 1:
+            assert found.f1.item() == 0.5
+        else:
+            assert found.f1.item() == pytest.approx(lesion_f1(found.densities).item())
+    assert 50 < shares.count(1) < 90
+    assert min(shares) < 0.1
+
+
 def test_a_further_round_begins_with_the_estimator_that_it_is_given(
     tiny_estimator, tiny_pairs, tmp_path, run
 ):
@@ -71,10 +92,11 @@ def test_a_further_round_begins_with_the_estimator_that_it_is_given(
     inputs = ["--pairs", tiny_pairs, "--init-from", tiny_estimator, "--out", tmp_path / "again"]
     run("metricnet", "train", *inputs, *options)
     first, again = (
-        load_estimator(folder).estimator.state_dict()
+        load_estimator(folder).estimator.parameters()
         for folder in (tiny_estimator, tmp_path / "again")
     )
-    assert all(torch.allclose(first[name], again[name], atol=1e-9) for name in first)
+    pairs = zip(first, again, strict=True)
+    assert all(torch.allclose(before, after, atol=1e-9) for before, after in pairs)
 
 
 def test_an_estimator_of_another_form_is_refused_as_a_beginning(

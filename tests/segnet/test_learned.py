@@ -21,6 +21,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 def term(trusted_gap: float | None = None, course: Course | None = None) -> LearnedTerm:
     torch.manual_seed(0)
     loss = LesionWiseLoss(LesionEstimator("structured", 16))
+    loss.estimator.network.head.bias.data[:] = 0.5  # untrained, it would count no lesion at all
     return LearnedTerm(loss, course or Course(0.2), "overlap", 1.0, trusted_gap)
 
 
