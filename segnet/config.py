@@ -102,7 +102,7 @@ class TrainSettings(Settings):
     epochs: int = Field(100, description="Number of epochs.", ge=1)
     steps_per_epoch: int = Field(100, description="Optimiser steps per epoch.", ge=1)
     batch: int = Field(4, description="Patches per step, of all processes together.", ge=1)
-    learning_rate: float = Field(1e-4, description="Rate of Adam.", gt=0)
+    learning_rate: float = Field(2e-3, description="Rate of Adam.", gt=0)
     schedule: Schedule = Field(
         "cosine",
         description="Course of the rate: to 0 along a cosine, constant, or halved at 50, 70, 90 %.",
