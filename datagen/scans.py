@@ -14,6 +14,7 @@ from datagen.volumes import Grid
 
 # a skull-stripped head leaves more than half of its box empty
 _MOST_BRAIN = 0.9
+_MOST_NEGATIVE = 0.01  # share of voxels; interpolation leaves a few below zero
 
 
 class Scans(NamedTuple):
@@ -38,10 +39,7 @@ def read_scans(case: Case, spacing_mm: float) -> Scans:
     others = {case.time1: time1, case.truth: truth, case.brain_mask: brain_mask}
     for path, image in others.items():
         if image and not volumes.same_grid(image, time2):
-            raise InputError(
-                f"{path} {image.shape} and {case.time2} {time2.shape} lie on different grids; "
-                "register them first"
-            )
+            raise InputError(f"{path} and {case.time2} {_difference(image, time2)}; register them")
     if brain_mask and not np.asanyarray(brain_mask.dataobj).any():
         raise InputError(f"{case.brain_mask} is empty; give a brain_mask that covers the brain")
     grid = volumes.working_grid_of(case.time2, time2, spacing_mm)
@@ -68,9 +66,25 @@ def _empty_like(image: nib.Nifti1Image) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine)
 
 
+def _difference(image: nib.Nifti1Image, other: nib.Nifti1Image) -> str:
+    if image.shape != other.shape:
+        return f"lie on different grids, {image.shape} and {other.shape}"
+    return "lie on different grids: position, orientation or spacing differs"
+
+
 def _nonzero(time1: nib.Nifti1Image, time2: nib.Nifti1Image, case: Case) -> nib.Nifti1Image:
     """Brain of skull-stripped scans: where both visits hold signal."""
-    brain = (np.asanyarray(time1.dataobj) > 0) & (np.asanyarray(time2.dataobj) > 0)
+    brain = np.ones(time2.shape, bool)
+    for path, scan in ((case.time1, time1), (case.time2, time2)):
+        signal = np.asanyarray(scan.dataobj)
+        if (signal < 0).mean() > _MOST_NEGATIVE:
+            raise InputError(
+                f"{path} has values below 0, so that its brain cannot be told from what lies "
+                "around it; give a brain_mask"
+            )
+        if not (signal > 0).any():
+            raise InputError(f"{path} is empty: it has no value above 0")
+        brain &= signal > 0
     if brain.mean() > _MOST_BRAIN:
         raise InputError(f"{case.time2} is not skull-stripped; give a brain_mask")
     return nib.Nifti1Image(brain.astype(np.uint8), time2.affine)

@@ -19,6 +19,25 @@ def test_scans_are_normalised_inside_the_brain(tmp_path, visits, with_truth):
     np.testing.assert_allclose(scans.time1, scans.time2, atol=1e-5)  # an offset of 1 is forgotten
 
 
+def test_a_scan_with_values_below_zero_needs_a_brain_mask(tmp_path, visits, save):
+    time1, time2, truth = visits(tmp_path / "a")
+    image = nib.load(time2)
+    scan = image.get_fdata()
+    scored = nib.Nifti1Image(np.where(scan > 0, scan - np.median(scan[scan > 0]), 0), image.affine)
+    nib.save(scored, time2)
+    with pytest.raises(InputError, match=r"time02.* has values below 0.*give a brain_mask"):
+        read_scans(Case("a", "a", time1, time2, truth), 1.0)
+    brain = save(scan > 0, tmp_path / "brain.nii.gz")
+    assert read_scans(Case("a", "a", time1, time2, truth, brain), 1.0).brain.sum() == 6**3
+
+
+def test_the_visit_without_signal_is_named(tmp_path, visits):
+    time1, time2, truth = visits(tmp_path / "a")
+    nib.save(nib.Nifti1Image(np.zeros((12, 12, 12)), nib.load(time2).affine), time2)
+    with pytest.raises(InputError, match=r"time02.* is empty"):
+        read_scans(Case("a", "a", time1, time2, truth), 1.0)
+
+
 def test_a_given_brain_mask_is_the_brain(tmp_path, visits, save):
     time1, time2, truth = visits(tmp_path / "a", brain_edge=9)
     brain = np.zeros((12, 12, 12), bool)
@@ -56,9 +75,7 @@ def test_a_head_with_its_skull_needs_a_brain_mask(tmp_path, save, rng):
 
 def test_scans_without_signal_are_refused_by_name(tmp_path, save):
     scan = save(np.zeros((4, 4, 4), np.int16), tmp_path / "black.nii.gz")
-    with pytest.raises(
-        InputError, match=r"black\.nii\.gz: no brain is found in it; give a brain_mask"
-    ):
+    with pytest.raises(InputError, match=r"black\.nii\.gz is empty: it has no value above 0"):
         read_scans(Case("a", "a", scan, scan), 1.0)
 
 
