@@ -23,7 +23,11 @@ def train(settings: TrainSettings) -> None:
     from segnet.training import MONITOR
     from segnet.training import train as train_network
 
-    best = max(train_network(settings), key=lambda row: row[MONITOR])
+    history = train_network(settings)
+    best = max(history, key=lambda row: row[MONITOR])
+    if len(history) < settings.epochs:
+        more = "; --resume goes on" if settings.max_minutes else ""
+        say(f"stopped after epoch {len(history)} of {settings.epochs}{more}")
     say(
         f"best epoch {best['epoch']:.0f} on validation cases: Dice {best['validation/dice']:.3f}, "
         f"L-F1 {best['validation/f1']:.3f}; wrote {settings.out}"
