@@ -176,7 +176,7 @@ class PredictSettings(Settings):
     model: tuple[Path, ...] = Field(
         (),
         description="Run folder of 'segnet train', or file of 'segnet export'; repeatable, the "
-        "models are averaged.",
+        "models are averaged; default: the detector that comes with lesionwise.",
     )
     baseline: Baseline | None = Field(
         None,

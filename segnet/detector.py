@@ -1,6 +1,7 @@
 """Trained networks on disk: run folders, and single files that can be passed on."""
 
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +75,14 @@ def load_detector(path: Path) -> Detector:
         return Detector(str(path), network, architecture, point and parse_point(point))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} does not fit this version; write it again") from error
+
+
+def load_pretrained() -> Detector:
+    """Read the detector that comes with the package; for research only, see its model card."""
+    with resources.as_file(
+        resources.files("segnet") / "pretrained" / "detector.safetensors"
+    ) as path:
+        return load_detector(path)._replace(name="the detector that comes with lesionwise")
 
 
 def save_detector(path: Path, detector: Detector, dtype: torch.dtype = torch.float16) -> None:

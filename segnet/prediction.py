@@ -19,7 +19,7 @@ from datagen.volumes import Grid
 from segnet import baselines, growing
 from segnet.config import PredictSettings
 from segnet.data import crop_to_brain, read_cases
-from segnet.detector import Detector, load_detector
+from segnet.detector import Detector, load_detector, load_pretrained
 from segnet.ensemble import AllMaps, require_alike, side_by_side
 from segnet.inference import (
     Detection,
@@ -59,9 +59,13 @@ def predict(settings: PredictSettings) -> str:
         paths = cohort_paths(settings.out, case) if settings.cohort else paths_beside(settings.out)
         found += len(predict_case(case, predictor, paths, settings))
     return (
-        f"{predictor.name} found {found} new lesions in {len(cases)} cases ({point}); "
+        f"{predictor.name} found {found} new lesions in {_counted(cases)} ({point}); "
         f"wrote {settings.out}"
     )
+
+
+def _counted(cases: Sequence[Case]) -> str:
+    return f"{len(cases)} case{'s' if len(cases) > 1 else ''}"
 
 
 def predict_case(
@@ -127,9 +131,11 @@ def _cases(settings: PredictSettings) -> list[Case]:
 
 
 def _detectors(settings: PredictSettings) -> list[Detector]:
-    if bool(settings.model) == (settings.baseline is not None):
-        raise InputError("give either --model RUN or --baseline")
-    return [load_detector(path) for path in settings.model]
+    if settings.baseline is not None:
+        if settings.model:
+            raise InputError("give either --model or --baseline, not both")
+        return []
+    return [load_detector(path) for path in settings.model] or [load_pretrained()]
 
 
 def _predictor(settings: PredictSettings, detectors: Sequence[Detector]) -> Predictor:

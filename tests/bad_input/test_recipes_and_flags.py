@@ -55,10 +55,6 @@ def test_predict_refuses_flags(flags, named, refuses):
     refuses(f"segnet predict --baseline empty --out new.nii.gz {flags}", named)
 
 
-def test_predict_refuses_neither_model_nor_baseline(refuses):
-    refuses("segnet predict --cohort cohort --out new", "--model", "--baseline")
-
-
 @pytest.mark.parametrize(
     ("command", "named"),
     [

@@ -1,6 +1,7 @@
 """Networks as files: what they predict, and what is refused."""
 
 import json
+from importlib import resources
 
 import pytest
 import torch
@@ -8,7 +9,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from datagen.errors import InputError
-from segnet.detector import Architecture, Detector, load_detector, save_detector
+from segnet.detector import (
+    Architecture,
+    Detector,
+    load_detector,
+    load_pretrained,
+    save_detector,
+)
 from segnet.operating_point import OperatingPoint
 from segnet.unet import build_unet
 
@@ -94,9 +101,25 @@ def test_what_is_no_detector_is_refused_unread(tmp_path):
         load_detector(tmp_path / "absent.safetensors")
 
 
-def test_an_estimator_is_no_detector():
-    from importlib import resources
+def test_the_package_brings_a_small_detector_that_knows_where_its_lesions_begin():
+    path = resources.files("segnet") / "pretrained" / "detector.safetensors"
+    assert len(path.read_bytes()) < 8e6
+    detector = load_pretrained()
+    assert detector.point is not None
+    assert detector.architecture.classes == 2
 
+
+def test_without_a_model_the_detector_of_the_package_predicts(tiny_cohort, tmp_path, run):
+    case = next(path.parent for path in sorted(tiny_cohort.glob("*/*time01*")))
+    scans = [next(case.glob(f"flair*{visit}*")) for visit in ("time01", "time02")]
+    out = tmp_path / "mask.nii.gz"
+    visits = ["--time1", scans[0], "--time2", scans[1], "--brain-mask", case / "brain_mask.nii.gz"]
+    said = run("segnet", "predict", *visits, "--out", out)
+    assert "the network of the detector that comes with lesionwise found" in said
+    assert out.exists()
+
+
+def test_an_estimator_is_no_detector():
     path = resources.files("metricnet") / "pretrained" / "overlap.safetensors"
     with pytest.raises(InputError, match="is not a detector; 'segnet export' writes one"):
         load_detector(path)
