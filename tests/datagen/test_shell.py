@@ -148,4 +148,4 @@ def test_help_shows_defaults_units_and_recipes():
     assert "Names. [default: a b]" in text
     assert "[overlap|geo]" in text
     assert "--amp / --no-amp" in text
-    assert "demo, estimator, geo2021, gsl2023, kamraoui2021); flags win" in text
+    assert "demo, detector, estimator, geo2021, gsl2023, kamraoui2021); flags win" in text
