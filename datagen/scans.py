@@ -14,7 +14,8 @@ from datagen.volumes import Grid
 
 # a skull-stripped head leaves more than half of its box empty
 _MOST_BRAIN = 0.9
-_MOST_NEGATIVE = 0.01  # share of voxels; interpolation leaves a few below zero
+# a few voxels, or a little below zero, are what interpolation leaves
+_MOST_NEGATIVE, _CLEARLY_NEGATIVE = 0.01, -0.1  # share of voxels; of the brightest signal
 
 
 class Scans(NamedTuple):
@@ -77,7 +78,8 @@ def _nonzero(time1: nib.Nifti1Image, time2: nib.Nifti1Image, case: Case) -> nib.
     brain = np.ones(time2.shape, bool)
     for path, scan in ((case.time1, time1), (case.time2, time2)):
         signal = np.asanyarray(scan.dataobj)
-        if (signal < 0).mean() > _MOST_NEGATIVE:
+        limit = _CLEARLY_NEGATIVE * max(float(np.percentile(signal, 99.5)), 0.0)
+        if (signal < limit).mean() > _MOST_NEGATIVE:
             raise InputError(
                 f"{path} has values below 0, so that its brain cannot be told from what lies "
                 "around it; give a brain_mask"

@@ -10,9 +10,16 @@ import torch
 from datagen.config import AnySettings, read_recipe, resolve
 from datagen.errors import InputError
 from datagen.files import read_table, require_file
+from datagen.shell import say
 from metricnet.config import Precision
 
 CONFIG, HISTORY, LAST, BEST = "config.toml", "history.csv", "last.ckpt", "best.ckpt"
+
+
+def say_if_new(folder: Path, resume: bool) -> None:
+    """Say that a run which is to be resumed is not there: its name may be mistyped."""
+    if resume and not (folder / LAST).is_file():
+        say(f"{folder} holds nothing to go on from; beginning anew")
 
 
 def read_config(folder: Path, section: str, model: type[AnySettings]) -> AnySettings:

@@ -45,8 +45,6 @@ def open_run(folder: Path, section: str, settings: Settings, resume: bool) -> Pa
     is_begun = resume and last.is_file()
     if is_begun:
         read_checkpoint(last)
-    elif resume and not launch.is_requeued():
-        click.echo(f"{folder} holds nothing to go on from; beginning anew", err=True)
     with whole_file(config) as partial:
         partial.write_text(recipe, encoding="utf-8")
     return last if is_begun else None

@@ -20,9 +20,11 @@ def main() -> None:
 @from_settings(TrainSettings, "segnet.train")
 def train(settings: TrainSettings) -> None:
     """Train a network on a cohort with Dice + α (1 - F̂)."""
+    from metricnet.runs import say_if_new
     from segnet.training import MONITOR
     from segnet.training import train as train_network
 
+    say_if_new(settings.out, settings.resume)
     history = train_network(settings)
     best = max(history, key=lambda row: row[MONITOR])
     if len(history) < settings.epochs:

@@ -31,6 +31,15 @@ def test_a_scan_with_values_below_zero_needs_a_brain_mask(tmp_path, visits, save
     assert read_scans(Case("a", "a", time1, time2, truth, brain), 1.0).brain.sum() == 6**3
 
 
+def test_what_interpolation_leaves_below_zero_is_taken(tmp_path, visits):
+    time1, time2, truth = visits(tmp_path / "a")
+    image = nib.load(time2)
+    scan = image.get_fdata()
+    ringing = np.where(scan > 0, scan, -0.05 * scan.max())
+    nib.save(nib.Nifti1Image(ringing, image.affine), time2)
+    assert read_scans(Case("a", "a", time1, time2, truth), 1.0).brain.sum() == 6**3
+
+
 def test_the_visit_without_signal_is_named(tmp_path, visits):
     time1, time2, truth = visits(tmp_path / "a")
     nib.save(nib.Nifti1Image(np.zeros((12, 12, 12)), nib.load(time2).affine), time2)

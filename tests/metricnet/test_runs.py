@@ -43,6 +43,16 @@ def test_a_folder_without_a_run_is_named(tmp_path):
         runs.read_config(tmp_path, SECTION, TrainSettings)
 
 
+def test_a_run_that_is_not_there_to_be_resumed_is_told(tmp_path, capsys):
+    runs.say_if_new(tmp_path, resume=False)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / runs.LAST).touch()
+    runs.say_if_new(tmp_path / "begun", resume=True)
+    assert capsys.readouterr().out == ""
+    runs.say_if_new(tmp_path / "mistyped", resume=True)
+    assert "mistyped holds nothing to go on from" in capsys.readouterr().out
+
+
 def test_precision_is_what_was_asked_for():
     assert runs.resolve_precision("32") == "32"
     assert runs.resolve_precision("bf16") == "bf16"
