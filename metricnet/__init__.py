@@ -1,6 +1,19 @@
 """A network that estimates the lesion-wise F1 of a prediction, and the loss it becomes."""
 
-from metricnet.estimator import LesionEstimator
-from metricnet.loss import LesionWiseLoss
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metricnet.estimator import LesionEstimator
+    from metricnet.loss import LesionWiseLoss
 
 __all__ = ["LesionEstimator", "LesionWiseLoss"]
+
+_HOME = {"LesionEstimator": "metricnet.estimator", "LesionWiseLoss": "metricnet.loss"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the two classes when they are first asked for: a command's help needs no torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'metricnet' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)

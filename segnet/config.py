@@ -205,7 +205,7 @@ class PredictSettings(Settings):
     largest_components: int = Field(
         0, description="Keep this many of the largest components; 0: all.", ge=0
     )
-    overlap: float = Field(0.5, description="Share by which windows overlap.", ge=0, lt=1)
+    overlap: float = Field(0.25, description="Share by which windows overlap.", ge=0, lt=1)
     flips: bool = Field(
         False, description="Average over the eight mirror images: eight times as slow."
     )

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -149,3 +151,16 @@ def test_help_shows_defaults_units_and_recipes():
     assert "[overlap|geo]" in text
     assert "--amp / --no-amp" in text
     assert "demo, detector, estimator, geo2021, gsl2023, kamraoui2021); flags win" in text
+
+
+@pytest.mark.parametrize("module", ["datagen.cli", "metricnet.cli", "segnet.cli"])
+def test_help_waits_for_no_heavy_library(module):
+    """A mistyped flag is answered at once: torch and MONAI take seconds to load."""
+    code = f"""
+import sys
+from {module} import main
+main(["--help"], standalone_mode=False)
+print(sorted({{"torch", "monai"}} & sys.modules.keys()))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.endswith("[]\n")
