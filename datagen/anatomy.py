@@ -5,7 +5,6 @@ from typing import NamedTuple
 import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, Float32
-from nilearn import datasets
 from scipy import interpolate, ndimage
 
 _MARGIN_VOXELS = 6
@@ -34,6 +33,8 @@ def load_anatomy() -> Anatomy:
     and renormalised, which brings back the sharp borders and the dark sulci of a single brain.
     The grid is cropped to the brain with a margin of 6 voxels.
     """
+    from nilearn import datasets  # half of the time that other commands would take to start
+
     template = datasets.load_mni152_template(resolution=1)
     head = np.asarray(template.dataobj, dtype=np.float32)
     grey, white = (

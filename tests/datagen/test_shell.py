@@ -160,7 +160,7 @@ def test_help_waits_for_no_heavy_library(module):
 import sys
 from {module} import main
 main(["--help"], standalone_mode=False)
-print(sorted({{"torch", "monai"}} & sys.modules.keys()))
+print(sorted({{"torch", "monai", "nilearn"}} & sys.modules.keys()))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.endswith("[]\n")
