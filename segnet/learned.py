@@ -6,9 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from datagen.errors import InputError
 from datagen.lesions import Rule
+from metricnet.checkpoint import load_estimator, load_pretrained
 from metricnet.exact import exact_f1
 from metricnet.loss import LesionWiseLoss
+from segnet.config import TrainSettings
 
 
 class Course(NamedTuple):
@@ -86,3 +89,31 @@ class LearnedTerm(nn.Module):
         if self._trusted_gap is None:
             return torch.ones_like(gap)
         return (1 - gap / self._trusted_gap).clamp(min=0)
+
+
+def learned_term(settings: TrainSettings) -> LearnedTerm | None:
+    """Return the term of a training, None where it has none.
+
+    Raises InputError where the estimator cannot be read, or was trained for other patches.
+    """
+    if settings.estimator is None and not settings.alpha:
+        return None
+    saved = load_estimator(settings.estimator) if settings.estimator else load_pretrained()
+    origin = settings.estimator or "of the package"
+    # the structured form takes patches of any size
+    for name in (
+        ("spacing_mm",) if saved.estimator.form == "structured" else ("patch", "spacing_mm")
+    ):
+        trained, wanted = getattr(saved.agreement, name), getattr(settings, name)
+        if trained != wanted:
+            raise InputError(
+                f"estimator {origin} was trained for {name} {trained}, but the training asks for "
+                f"{wanted}; give --{name.replace('_', '-')} {trained}"
+            )
+    return LearnedTerm(
+        LesionWiseLoss(saved.estimator, settings.guided_gradient),
+        Course(settings.alpha, settings.alpha_warmup_epochs, settings.alpha_ramp_epochs),
+        saved.agreement.rule,
+        saved.agreement.spacing_mm,
+        settings.trusted_gap if settings.trust_gate else None,
+    )

@@ -69,6 +69,25 @@ def read_synthetic(settings: TrainSettings) -> list[LabelledScans]:
     return _read(settings, _in_both_orders(cases) if settings.reverse_visits else cases)
 
 
+def say_of_cases(
+    training: Sequence[LabelledScans],
+    synthetic: Sequence[LabelledScans],
+    validation: Sequence[LabelledScans],
+) -> str:
+    """Return a line about what a training learns from, and what chooses its epoch."""
+    made = f" and {len(synthetic)} synthetic ones" if synthetic else ""
+    active = _active(validation)
+    which = f"the {active} with new lesions" if active else "all, none with a new lesion,"
+    return (
+        f"training on {len(training)} cases{made}, {_active([*training, *synthetic])} with new "
+        f"lesions; of {len(validation)} validation cases {which} choose the epoch"
+    )
+
+
+def _active(cases: Sequence[LabelledScans]) -> int:
+    return sum(bool(case.labels.any()) for case in cases)
+
+
 def mixed_dataset(
     settings: TrainSettings,
     training: Sequence[LabelledScans],

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import click
 import numpy as np
 import pytorch_lightning as lightning
 import torch
@@ -10,12 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datagen.errors import InputError
 from datagen.lesions import score_lesions
 from metricnet import launch, runs
-from metricnet.checkpoint import load_estimator, load_pretrained
 from metricnet.data import DrawSampler
-from metricnet.loss import LesionWiseLoss
 from metricnet.trainer import fit, make_trainer, open_run, require_finite
 from segnet import preparation
 from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
@@ -23,7 +21,7 @@ from segnet.data import LabelledScans, PatchSample
 from segnet.early_stop import EarlyStop
 from segnet.evaluation import dice_coefficient
 from segnet.inference import find_lesions, label_volume, predict_probabilities
-from segnet.learned import Course, LearnedTerm
+from segnet.learned import LearnedTerm, learned_term
 from segnet.losses import dice_loss
 from segnet.objective import LossInputs, LossPlan, LossTerms, as_inputs, foreground, total_loss
 from segnet.operating_point import choose_point, save_point
@@ -187,7 +185,7 @@ def require_possible(settings: TrainSettings) -> None:
     """Raise InputError for settings that no training can be begun with, whatever its cases."""
     preparation.require_possible(settings)
     launch.share_of_batch(settings.batch, settings.devices)
-    _learned_term(settings)
+    learned_term(settings)
 
 
 def train(settings: TrainSettings) -> list[dict[str, float]]:
@@ -200,7 +198,7 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     """
     preparation.require_possible(settings)
     share = launch.share_of_batch(settings.batch, settings.devices)
-    learned = _learned_term(settings)
+    learned = learned_term(settings)
     torch.manual_seed(settings.seed)
     network = build_unet(settings.network, settings.channels, settings.classes)
     # a training that goes on takes its weights from its own checkpoint
@@ -231,6 +229,8 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         num_workers=settings.loader_workers,
         persistent_workers=settings.loader_workers > 0,
     )
+    if trainer.is_global_zero:
+        click.echo(preparation.say_of_cases(training, synthetic, validation), err=True)
     fit(trainer, task, loader, CaseLoader(judged), last)
     if trainer.is_global_zero:
         task.load_state_dict(runs.best_weights(settings.out))
@@ -272,27 +272,3 @@ def _recorder(settings: TrainSettings, drawn_from: Sequence[LabelledScans]) -> R
     cases = [case.case for case in drawn_from]
     folder = settings.out / FOLDER
     return Recorder(folder, cases, settings.spacing_mm, draws, settings.recorded_patches)
-
-
-def _learned_term(settings: TrainSettings) -> LearnedTerm | None:
-    if settings.estimator is None and not settings.alpha:
-        return None
-    saved = load_estimator(settings.estimator) if settings.estimator else load_pretrained()
-    origin = settings.estimator or "of the package"
-    # the structured form takes patches of any size
-    for name in (
-        ("spacing_mm",) if saved.estimator.form == "structured" else ("patch", "spacing_mm")
-    ):
-        trained, wanted = getattr(saved.agreement, name), getattr(settings, name)
-        if trained != wanted:
-            raise InputError(
-                f"estimator {origin} was trained for {name} {trained}, but the training asks for "
-                f"{wanted}; give --{name.replace('_', '-')} {trained}"
-            )
-    return LearnedTerm(
-        LesionWiseLoss(saved.estimator, settings.guided_gradient),
-        Course(settings.alpha, settings.alpha_warmup_epochs, settings.alpha_ramp_epochs),
-        saved.agreement.rule,
-        saved.agreement.spacing_mm,
-        settings.trusted_gap if settings.trust_gate else None,
-    )

@@ -125,7 +125,12 @@ def test_subtraction_is_fitted_on_the_cases_of_other_splits(tiny_cohort, tmp_pat
 def test_a_network_trains_without_the_learned_term(tiny_cohort, tmp_path, run):
     options = ["--alpha", "0", "--epochs", "1", "--steps-per-epoch", "1", "--batch", "1"]
     options += ["--patch", "32", "--channels", "4", "--precision", "32"]
-    run("segnet", "train", "--cohort", tiny_cohort, "--out", tmp_path / "run", *options)
+    printed = run("segnet", "train", "--cohort", tiny_cohort, "--out", tmp_path / "run", *options)
+    assert re.search(
+        r"^training on \d cases, \d with new lesions; of \d validation cases .* choose",
+        printed,
+        re.M,
+    )
     assert "estimated" not in (tmp_path / "run/history.csv").read_text()
 
 

@@ -68,19 +68,13 @@ def test_a_case_without_new_lesions_is_right_when_nothing_is_found(truth):
     assert point == OperatingPoint(0.5, 10.0, 1.0, 2)
 
 
-def test_cases_that_contradict_each_other_leave_the_usual_point(truth):
+def test_where_cases_contradict_each_other_the_mean_decides(truth):
     faint, loud = (np.full(truth.shape, 0.01) for _ in range(2))
     faint[TRUE] = 0.35  # asks for less than 0.5: L-F1 0 there, 1 below
-    loud[TRUE], loud[LARGE] = 0.93, 0.45  # below 0.5 a false lesion comes in
-    cases = [case_with(truth, faint), case_with(truth, loud)]
-    assert choose_point(hands_on, cases[:1] * 2, 16)[:2] == (0.3, 3.0)
-    assert choose_point(hands_on, cases, 16)[0] == 0.5
-
-
-def test_one_case_alone_moves_nothing(truth):
-    probability = np.where(truth, 0.35, 0.01)
-    point = choose_point(hands_on, [case_with(truth, probability)], 16)
-    assert point == OperatingPoint(0.5, 3.0, 0.0, 1)
+    loud[TRUE], loud[LARGE] = 0.93, 0.45  # below 0.5 a false lesion comes in: 1 there, 2/3 below
+    asks, warns = case_with(truth, faint), case_with(truth, loud)
+    assert choose_point(hands_on, [asks, warns], 16)[:3] == (0.3, 3.0, pytest.approx(5 / 6))
+    assert choose_point(hands_on, [asks, *[warns] * 3], 16)[:3] == (0.5, 3.0, pytest.approx(0.75))
 
 
 def test_flags_win_over_the_run_and_the_run_over_the_usual_point(tmp_path):
