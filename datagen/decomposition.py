@@ -19,7 +19,6 @@ _RIM = 2  # voxels around a lesion's mask that are still brighter
 _NEIGHBOURS = np.ones((3, 3, 3), bool)
 _MARGIN = 4
 _SITE_DEPTH_MM = 3.0
-_MOST_BRAIN = 0.9
 
 
 class Patch(NamedTuple):
@@ -71,8 +70,8 @@ def read_parts(visit: Visit, spacing_mm: float, rng: np.random.Generator) -> Par
     grid = volumes.working_grid_of(visit.flair, flair, spacing_mm)
     signal = volumes.resample(flair, grid)
     brain = _brain(signal, brain_mask, grid)
-    if brain.mean() > _MOST_BRAIN:
-        raise InputError(f"{visit.flair} is not skull-stripped; give a brain_mask")
+    if brain_mask is None:
+        volumes.require_stripped(visit.flair, brain, grid)
     try:
         scan = volumes.normalise(signal, brain)
     except InputError as error:

@@ -12,8 +12,6 @@ from datagen.errors import InputError
 from datagen.layouts import Case
 from datagen.volumes import Grid
 
-# a skull-stripped head leaves more than half of its box empty
-_MOST_BRAIN = 0.9
 # a few voxels, or a little below zero, are what interpolation leaves
 _MOST_NEGATIVE, _CLEARLY_NEGATIVE = 0.01, -0.1  # share of voxels; of the brightest signal
 
@@ -87,6 +85,5 @@ def _nonzero(time1: nib.Nifti1Image, time2: nib.Nifti1Image, case: Case) -> nib.
         if not (signal > 0).any():
             raise InputError(f"{path} is empty: it has no value above 0")
         brain &= signal > 0
-    if brain.mean() > _MOST_BRAIN:
-        raise InputError(f"{case.time2} is not skull-stripped; give a brain_mask")
+    volumes.require_stripped(case.time2, brain, volumes.grid_of(time2))
     return nib.Nifti1Image(brain.astype(np.uint8), time2.affine)

@@ -21,6 +21,8 @@ from datagen.lesions import label_lesions
 _AFFINE_TOLERANCE_MM = 1e-2
 _CLIP_Z = 8.0
 _MOST_VOXELS = 1024**3
+# a skull-stripped head leaves more than half of its box empty; the largest skulls hold two litres
+_MOST_BRAIN, _MOST_BRAIN_LITRES = 0.9, 2.4
 
 
 class Grid(NamedTuple):
@@ -195,6 +197,16 @@ def normalise(
     scaled = (np.where(brain, scan, low) - median) / deviation
     normalised: np.ndarray = np.clip(scaled, -_CLIP_Z, _CLIP_Z).astype(np.float32)
     return normalised
+
+
+def require_stripped(path: Path, signal: Bool[np.ndarray, "x y z"], grid: Grid) -> None:
+    """Raise InputError where the voxels with signal are too many to be a brain alone."""
+    litres = signal.sum() * grid.voxel_volume_mm3 / 1e6
+    if signal.mean() > _MOST_BRAIN or litres > _MOST_BRAIN_LITRES:
+        raise InputError(
+            f"{path} is not skull-stripped: {signal.mean():.0%} of it, {litres:.1f} litres, are "
+            "not 0; give a brain_mask"
+        )
 
 
 def same_grid(first: nib.Nifti1Image, second: nib.Nifti1Image) -> bool:

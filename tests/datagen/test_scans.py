@@ -78,8 +78,23 @@ def test_files_on_different_grids_are_refused_by_name(tmp_path, visits, save, br
 
 def test_a_head_with_its_skull_needs_a_brain_mask(tmp_path, save, rng):
     scan = save(rng.integers(50, 99, (12, 12, 12)).astype(np.int16), tmp_path / "head.nii.gz")
-    with pytest.raises(InputError, match=r"head\.nii\.gz is not skull-stripped; give a brain_mask"):
+    with pytest.raises(
+        InputError, match=r"head\.nii\.gz is not skull-stripped: 100% .* brain_mask"
+    ):
         read_scans(Case("a", "a", scan, scan), 1.0)
+
+
+@pytest.mark.parametrize(("edge_mm", "is_head"), [(13.0, False), (14.0, True)])
+def test_nobody_has_a_brain_of_three_litres(tmp_path, save, rng, edge_mm, is_head):
+    """Air of 0 around a head says nothing of its skull: 10³ of 12³ voxels hold signal here."""
+    head = np.pad(rng.integers(50, 99, (10, 10, 10)).astype(np.int16), 1)
+    scan = save(head, tmp_path / "head.nii.gz", np.diag([edge_mm] * 3 + [1.0]))
+    case = Case("a", "a", scan, scan)
+    if not is_head:
+        assert read_scans(case, edge_mm).brain.sum() == 1000
+        return
+    with pytest.raises(InputError, match=r"not skull-stripped: 58% of it, 2\.7 litres, are not 0"):
+        read_scans(case, edge_mm)
 
 
 def test_scans_without_signal_are_refused_by_name(tmp_path, save):
