@@ -29,7 +29,9 @@ class TrainSettings(Settings):
         description="Run folder or file of 'metricnet train'; default: the one in the package.",
     )
     alpha: float = Field(
-        0.2, description="Weight of 1 - F̂ beside the Dice loss; 0 leaves it out.", ge=0
+        3.0,
+        description="Weight of 1 - F̂ beside the Dice loss; 0 leaves it out, 0.2 is as published.",
+        ge=0,
     )
     alpha_warmup_epochs: int = Field(
         5, description="Epochs of Dice alone before F̂ is switched on.", ge=0

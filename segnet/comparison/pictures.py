@@ -51,10 +51,13 @@ def draw_front(summaries: Sequence[Summary]) -> Figure:
         points = {method: (dice[method], f1[method]) for method in f1 if method in dice}
         front = _front(list(points.values()))
         axes.plot([x for x, _ in front], [y for _, y in front], color=_SEED, alpha=0.4, lw=1)
+        middle = sum(x for x, _ in points.values()) / max(len(points), 1)
         for method, point in points.items():
             axes.plot(*point, "o", color=_SEED if point in front else _MEAN, ms=5)
+            # towards the middle: beside the edge a name would be cut off
+            side, align = (-5, "right") if point[0] > middle else (5, "left")
             axes.annotate(
-                method, point, xytext=(4, 3), textcoords="offset points", fontsize="x-small"
+                method, point, (side, 3), textcoords="offset points", ha=align, fontsize="x-small"
             )
         axes.set(xlabel=name_of("dice"), ylabel=f"{name_of('f1')}, rule {rule}")
         axes.margins(x=0.15)
