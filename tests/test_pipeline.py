@@ -150,11 +150,11 @@ def test_pairs_remember_what_they_are_made_of(tiny_pairs):
     assert len(attributes["sources_sha256"]) == 64
 
 
-@pytest.mark.parametrize("name", ["demo", "kamraoui2021"])
-def test_recipes_are_found_by_name(name, tmp_path):
+@pytest.mark.parametrize(("name", "alpha"), [("demo", 3.0), ("kamraoui2021", 0.2)])
+def test_recipes_are_found_by_name(name, alpha, tmp_path):
     assert name in recipe_names()
     settings = resolve(TrainSettings, "segnet.train", name, {"cohort": str(tmp_path)})
-    assert settings.alpha == 0.2
+    assert settings.alpha == alpha
 
 
 def test_the_published_recipe_is_the_printed_one(tmp_path):
