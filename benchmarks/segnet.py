@@ -26,6 +26,7 @@ from segnet.unet import build_unet
 # ours first; then MONAI's BasicUNet and DynUNet, as 'segnet train --network' builds them
 _NETWORKS: dict[Network, str] = {
     "strided": "strided (default)",
+    "siamese": "siamese",
     "full_resolution": "MONAI BasicUNet",
     "dynunet": "MONAI DynUNet",
 }
@@ -40,7 +41,7 @@ _WHOLE_BRAIN = (182, 218, 182)
 @click.option(
     "--cohort", type=click.Path(path_type=Path, exists=True), help="Trains each network on it."
 )
-@click.option("--minutes", type=float, default=10.0, help="Time of each training.")
+@click.option("--minutes", type=float, default=15.0, help="Time of each training.")
 @click.option("--seed", type=int, default=0)
 @click.option(
     "--model",
@@ -134,7 +135,7 @@ def compare_minutes(
             learning_rate=2e-3,
             schedule="constant",
             epochs=10_000,
-            steps_per_epoch=25,
+            steps_per_epoch=50,
             max_minutes=minutes,
             seed=seed,
         )

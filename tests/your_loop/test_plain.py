@@ -1,0 +1,33 @@
+"""A plain loop on tiny patches learns with the loss, as docs/your_loop.md shows it."""
+
+import pytest
+import torch
+
+
+@pytest.mark.usefixtures("estimator")
+def test_a_plain_loop_learns(run_block, truth, make_network):
+    train = run_block("plain")["train"]
+    loader = [(truth + 0.1 * torch.rand_like(truth), truth)]
+    of_alpha = {}
+    for alpha in (0.0, 3.0):
+        network = make_network()
+        of_alpha[alpha] = train(network, loader, 6, alpha=alpha, warmup_epochs=3)
+        assert all(w.grad.isfinite().all() for w in network.parameters())
+        assert of_alpha[alpha][-1] < of_alpha[alpha][3]
+    assert of_alpha[3.0][:3] == of_alpha[0.0][:3]  # Dice alone
+    assert of_alpha[3.0][3] > of_alpha[0.0][3] + 0.01  # the same network, and 1 − F̂ on top
+
+
+def test_the_gap_is_that_of_estimate_and_exact_score(run_block, estimator):
+    space = run_block("gap")
+    estimated = estimator(space["probability"], space["truth"])
+    assert space["exact"].tolist() == [0, 0]  # lesions predicted, none true
+    assert space["gap"].item() == pytest.approx(estimated.mean().item(), abs=1e-6)
+
+
+def test_an_estimator_of_your_own_is_read_with_its_agreement(blocks, tiny_estimator):
+    text = blocks["own"].replace("runs/demo/estimator", str(tiny_estimator))
+    space: dict = {}
+    exec(compile(text, "docs/your_loop.md", "exec"), space)
+    assert space["agreement"].patch == 32
+    assert not any(weight.requires_grad for weight in space["lesion_wise_loss"].parameters())
