@@ -30,7 +30,7 @@ def main(data: Path, out: Path, config: str, seed: int, shown: str) -> None:
     recipe = ["--config", config, "--seed", seed]
     run("datagen build", *recipe, "--masks", data / "lesion_masks", "--out", out / "pairs.h5")
     run("metricnet train", *recipe, "--pairs", out / "pairs.h5", "--out", out / "estimator")
-    inputs = ["--cohort", cohort, "--estimator", out / "estimator", "--alpha", 0.2]
+    inputs = ["--cohort", cohort, "--estimator", out / "estimator"]
     run("segnet train", *recipe, *inputs, "--out", network)
     run("segnet predict", "--model", network, "--cohort", cohort, "--out", found["network"])
     for baseline in ("subtraction", "empty"):

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from metricnet.agreement import Comparison
 from metricnet.attack import Attack
@@ -89,11 +90,10 @@ def draw_attacks(attacks: Mapping[str, Attack]) -> Figure:
 def draw_slopes(
     pair: StoredPair, free: Float[np.ndarray, "d h w"], guided: Float[np.ndarray, "d h w"]
 ) -> Figure:
-    """One slice of a pair, the slope of F̂ there, and the slope that the loss passes on."""
-    predicted, truth = pair.stored >= HALF, pair.truth > 0
-    wrong = (predicted ^ truth).sum(axis=(1, 2))
-    depth = int(np.argmax(wrong + (guided != 0).sum(axis=(1, 2))))
-    figure = Figure(figsize=(11, 3.9), layout="constrained")
+    """The slice of a pair that shows most, the slope of F̂, and the one that the loss passes on."""
+    truth, depth = pair.truth > 0, int(np.argmax(shown_of_all(pair)))
+    # room for the hat of F̂
+    figure = Figure(figsize=(11, 4.0), layout=ConstrainedLayoutEngine(h_pad=0.1))
     shown, *maps = figure.subplots(1, 3)
     shown.imshow(pair.stored[depth], cmap="gray", vmin=0, vmax=255)
     shown.contour(truth[depth], [0.5], colors=[_BLUE], linewidths=1.2)
@@ -105,6 +105,14 @@ def draw_slopes(
     for axes in (shown, *maps):
         axes.set_axis_off()
     return figure
+
+
+def shown_of_all(pair: StoredPair) -> Int[np.ndarray, " d"]:
+    """Voxels that each slice shows of the rarest of what is hit, missed and false there."""
+    predicted, truth = pair.stored >= HALF, pair.truth > 0
+    kinds = predicted & truth, truth & ~predicted, predicted & ~truth
+    shown: np.ndarray = np.min([kind.sum(axis=(1, 2)) for kind in kinds], axis=0)
+    return shown
 
 
 def _show_slope(axes: Axes, slope: Float[np.ndarray, "h w"], truth: np.ndarray, title: str) -> None:

@@ -26,6 +26,7 @@ from metricnet.trajectory import Trajectory, follow
 
 _BATCH = 8
 _SLOPED_PAIRS = 60  # whose every piece is flipped
+_LOOKED_AT = 50  # pairs for the picture
 _PAGE = "report.html"
 
 
@@ -116,10 +117,14 @@ def _write(findings: Findings, saved: SavedEstimator, settings: EvaluateSettings
 
 
 def _draw_slopes(saved: SavedEstimator, settings: EvaluateSettings) -> Figure:
-    """Draw the slopes of the held-out pair whose score lies nearest to one half."""
+    """Draw the slopes of that held-out pair of those nearest to one half that shows most."""
     data = PairDataset(settings.pairs, settings.split)
     scores = np.array([float(data.read(item).f1) for item in range(len(data))])
-    pair = data.read(int(np.argmin(np.abs(scores - 0.5))))
+    nearest = np.argsort(np.abs(scores - 0.5), kind="stable")[:_LOOKED_AT]
+    pair = max(
+        (data.read(int(item)) for item in nearest),
+        key=lambda pair: pictures.shown_of_all(pair).max(),
+    )
     sample = as_sample(pair)
     slope = slope_of(saved.estimator, pair)
     pieces = cut_into_pieces(sample.probability[None], sample.truth[None])
