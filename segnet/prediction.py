@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
+import torch
 from jaxtyping import Float32, UInt8
 
 from datagen import volumes
@@ -159,16 +160,17 @@ def _baseline(found: Callable[[Scans], Float32[np.ndarray, "x y z"]], name: str)
 
 
 def average(detectors: Sequence[Detector], overlap: float, flips: bool = False) -> Predictor:
-    """Return a predictor by the mean map of some detectors.
+    """Return a predictor by the mean map of some detectors, on the GPU where there is one.
 
     Raises InputError where they work on different grids or classes.
     """
     names = [detector.name for detector in detectors]
     require_alike(names, [(d.architecture.spacing_mm, d.architecture.classes) for d in detectors])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     maps = [
         partial(
             predict_probabilities,
-            detector.network,
+            detector.network.to(device),
             patch=detector.architecture.patch,
             overlap=overlap,
             flips=flips,

@@ -8,8 +8,11 @@ from datagen.errors import InputError
 from datagen.files import read_table
 from datagen.scans import Scans
 from datagen.volumes import Grid
+from segnet.detector import Architecture, Detector
 from segnet.ensemble import require_alike, side_by_side
 from segnet.inference import list_lesions, predict_probabilities
+from segnet.prediction import average
+from segnet.unet import build_unet
 
 SHAPE = (16, 16, 16)
 
@@ -104,3 +107,12 @@ def test_two_models_are_averaged_by_the_command(tiny_cohort, tiny_run, run, tmp_
     assert rows
     assert all(0.02 <= float(row["confidence"]) <= 1 for row in rows)
     assert all(float(row["agreement"]) == 1 for row in rows)
+
+
+@pytest.mark.parametrize(("has_gpu", "place"), [(True, "cuda"), (False, "cpu")])
+def test_networks_run_on_the_gpu_where_there_is_one(has_gpu, place, monkeypatch):
+    network, places = build_unet("strided", 4), []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(network, "to", lambda device: places.append(device.type))
+    average([Detector("a", network, Architecture("strided", 4, 2, 16, 1.0), None)], 0.25)
+    assert places == [place]
