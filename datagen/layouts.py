@@ -38,7 +38,9 @@ class Case(NamedTuple):
 def from_msseg2(folder: Path) -> list[Case]:
     """List the case folders of the challenge's layout; InputError names a visit that is missing."""
     folders = [
-        path for path in folder.iterdir() if path.is_dir() and any(path.glob("flair_time0*"))
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and any(path.glob("flair_time0*"))
     ]
     if not folders:
         raise InputError(
@@ -105,8 +107,8 @@ def from_bids(folder: Path) -> list[Case]:
             session = time2.parent.parent.name
             name = subject.name if len(scans) == 2 else f"{subject.name}_{session}"
             where = f"**/{subject.name}/{session}/**/{subject.name}_{session}*"
-            truth = _first(folder, f"{where}label-lesion*desc-new*_mask.nii*")
-            brain = _first(folder, f"{where}desc-brain_mask.nii*")
+            truth = _only(folder, f"{where}label-lesion*desc-new*_mask.nii*")
+            brain = _only(folder, f"{where}desc-brain_mask.nii*")
             cases.append(Case(name, subject.name, time1, time2, truth, brain))
     if not cases:
         raise InputError(f"{folder} is a BIDS data set without subjects (sub-*)")
@@ -119,5 +121,11 @@ def _by_session(scan: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def _first(folder: Path, pattern: str) -> Path | None:
-    return next(iter(sorted(folder.glob(pattern))), None)
+def _only(folder: Path, pattern: str) -> Path | None:
+    """The file of a pattern, None where there is none; InputError names two where there are."""
+    found = sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+    if len(found) > 1:
+        raise InputError(
+            f"{found[0]} and {found[1]} are masks of one visit; name the one to use in a cohort.csv"
+        )
+    return found[0] if found else None

@@ -24,7 +24,8 @@ def cohort_paths(folder: Path, case: Case) -> PredictionPaths:
         names = ("new_lesions.nii.gz", "probability.nii.gz", "lesions.csv")
         return PredictionPaths(*(folder / case.name / name for name in names))
     subject, session = bids[1], bids[2]
-    stem = f"{subject}_{session}_space-orig_label-lesion_desc-new"
+    # not "desc-new": beside the data set, that would be read as its truth
+    stem = f"{subject}_{session}_space-orig_label-lesion_desc-predicted"
     names = (f"{stem}_mask.nii.gz", f"{stem}_probseg.nii.gz", f"{stem}_lesions.csv")
     return PredictionPaths(*(folder / subject / session / "anat" / name for name in names))
 

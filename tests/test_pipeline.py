@@ -101,7 +101,7 @@ def test_bids_scans_get_the_names_of_a_derivative(tiny_cohort, tmp_path, run):
         (anat / f"sub-7_ses-{visit}_FLAIR.nii.gz").write_bytes(scan.read_bytes())
     out = tmp_path / "found"
     run("segnet", "predict", "--baseline", "empty", "--cohort", tmp_path / "bids", "--out", out)
-    stem = out / "sub-7/ses-2/anat/sub-7_ses-2_space-orig_label-lesion_desc-new"
+    stem = out / "sub-7/ses-2/anat/sub-7_ses-2_space-orig_label-lesion_desc-predicted"
     for suffix in ("mask.nii.gz", "probseg.nii.gz", "lesions.csv"):
         assert stem.with_name(f"{stem.name}_{suffix}").is_file()
 

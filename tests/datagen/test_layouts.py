@@ -141,3 +141,18 @@ def test_a_broken_list_names_the_case_and_what_it_misses(tmp_path, text, words):
     (tmp_path / "cohort.csv").write_text(text)
     with pytest.raises(InputError, match=words):
         read_cohort(tmp_path)
+
+
+def test_two_masks_of_a_visit_leave_the_choice_to_the_user(bids):
+    for session in ("ses-01", "ses-02"):
+        bids_scan(bids, "sub-01", session)
+    for who in ("one", "two"):
+        bids_scan(bids / "derivatives" / who, "sub-01", "ses-02", "label-lesion_desc-new_mask")
+    with pytest.raises(InputError, match=r"name the one to use in a cohort\.csv"):
+        read_cohort(bids)
+
+
+def test_a_hidden_folder_is_no_case(tmp_path, visits):
+    visits(tmp_path / "a")
+    visits(tmp_path / ".trash")
+    assert [case.name for case in read_cohort(tmp_path)] == ["a"]
