@@ -8,6 +8,7 @@ from scipy import ndimage
 from datagen.decomposition import Patch
 
 _LEAST_MM3 = 3.0
+_ROUNDING = 1e-4  # voxels: spacings of files are rounded
 _CORE_SHARE = (0.3, 0.85)
 
 
@@ -31,6 +32,6 @@ def drop_crumbs(
     mask: Bool[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float]
 ) -> Bool[np.ndarray, "x y z"]:
     """Remove components (26 neighbours) of less than 3 mm³, such as shells of growth leave."""
-    voxels = int(np.ceil(_LEAST_MM3 / float(np.prod(spacing_mm))))
+    voxels = int(np.ceil(_LEAST_MM3 / float(np.prod(spacing_mm)) - _ROUNDING))
     kept: np.ndarray = cc3d.dust(mask.astype(np.uint8), threshold=voxels, connectivity=26)
     return kept.astype(bool)

@@ -130,13 +130,13 @@ def _paint_lesions(
 
 
 def misregister(
-    flair: Float32[np.ndarray, "x y z"], rng: np.random.Generator
+    flair: Float32[np.ndarray, "x y z"], rng: np.random.Generator, spacing_mm: float = 1.0
 ) -> Float32[np.ndarray, "x y z"]:
     """Rotate by up to 1 degree and shift by up to 0.7 mm, as an imperfect registration does."""
     # about three axes: at most 1 degree in all
     matrix = rotation_matrix(np.deg2rad(rng.uniform(-0.57, 0.57, size=3)))
     direction = rng.standard_normal(3)
-    shift = direction / np.linalg.norm(direction) * rng.uniform(0.1, 0.7)
+    shift = direction / np.linalg.norm(direction) * rng.uniform(0.1, 0.7) / spacing_mm
     centre = (np.array(flair.shape) - 1) / 2.0
     offset = centre - matrix @ centre + shift
     return np.asarray(ndimage.affine_transform(flair, matrix, offset, order=1, prefilter=False))
@@ -147,10 +147,11 @@ def acquire(
     brain_mask: Bool[np.ndarray, "x y z"],
     scanner: Scanner,
     rng: np.random.Generator,
+    spacing_mm: float = 1.0,
 ) -> Int16[np.ndarray, "x y z"]:
     """Point spread, contrast, bias field, Rician noise and gain; 0 outside the brain."""
-    blurred = ndimage.gaussian_filter(flair, scanner.blur_mm, truncate=3.0)
-    bias = np.exp(scanner.bias * smooth_noise(flair.shape, 60.0, rng)[brain_mask])
+    blurred = ndimage.gaussian_filter(flair, np.array(scanner.blur_mm) / spacing_mm, truncate=3.0)
+    bias = np.exp(scanner.bias * smooth_noise(flair.shape, 60.0 / spacing_mm, rng)[brain_mask])
     signal = np.maximum(blurred[brain_mask], 0.0) ** scanner.gamma * bias
     real, imaginary = scanner.noise * rng.standard_normal((2, signal.size), dtype=np.float32)
     magnitude = np.hypot(signal + real, imaginary) * scanner.gain

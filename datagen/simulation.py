@@ -72,6 +72,11 @@ def _splits(settings: PhantomSettings) -> list[Split]:
     test = max(1, round(settings.test_fraction * settings.cases))
     validation = max(1, round(settings.validation_fraction * settings.cases))
     train = settings.cases - validation - test
+    if train < 1:
+        raise InputError(
+            f"{validation} of {settings.cases} patients for validation and {test} for the test "
+            "leave none to train on; lower --validation-fraction or --test-fraction"
+        )
     return [*["train"] * train, *["validation"] * validation, *["test"] * test]  # type: ignore[list-item]
 
 

@@ -73,6 +73,7 @@ def synthesise_case(
     grow and shrink, too, and what they gain and lose is new and vanished; pieces of it of less than
     3 mm³ are not counted. New lesions are more, then, and fainter. Same rng state, same case.
     """
+    spacing_mm = scan.grid.spacing_mm[0]
     courses = _draw_courses(scan, donors, rng, is_clean, counts_growth)
     seed, slices = int(rng.integers(2**63)), int(rng.choice((1, 1, 2, 3, 3, 4)))
     visits, masks = [], []
@@ -81,15 +82,16 @@ def synthesise_case(
         signal = 1 + _SIGNAL_PER_DEVIATION * _painted(scan, shown)
         mask = _mask(scan, ((window, patch.mask) for window, patch in shown))
         if visit == 1:
-            signal, mask = _moved(signal, seed), _moved(mask.astype(np.float32), seed) >= 0.5
+            signal = _moved(signal, seed, spacing_mm)
+            mask = _moved(mask.astype(np.float32), seed, spacing_mm) >= 0.5
         signal = thicken_slices(np.maximum(signal, 0.05).astype(np.float32), slices)
-        visits.append(acquire(signal, scan.brain, draw_scanner(rng), rng))
+        visits.append(acquire(signal, scan.brain, draw_scanner(rng), rng, spacing_mm))
         masks.append(mask & scan.brain)
     gained = _mask(scan, ((course.window, course.gained()) for course in courses))
     lost = _mask(scan, ((course.window, course.lost()) for course in courses))
     if counts_growth:
         gained, lost = (drop_crumbs(mask, scan.grid.spacing_mm) for mask in (gained, lost))
-    vanished = _moved(lost.astype(np.float32), seed) >= 0.5
+    vanished = _moved(lost.astype(np.float32), seed, spacing_mm) >= 0.5
     return SyntheticCase(visits[0], visits[1], gained, vanished & scan.brain, masks[0], masks[1])
 
 
@@ -256,8 +258,10 @@ def _mask(
     return mask
 
 
-def _moved(volume: Float32[np.ndarray, "x y z"], seed: int) -> Float32[np.ndarray, "x y z"]:
-    return misregister(volume, np.random.default_rng(seed))
+def _moved(
+    volume: Float32[np.ndarray, "x y z"], seed: int, spacing_mm: float
+) -> Float32[np.ndarray, "x y z"]:
+    return misregister(volume, np.random.default_rng(seed), spacing_mm)
 
 
 def _volume_mm3(patch: Patch, scan: Parts) -> float:

@@ -69,7 +69,7 @@ def synthesise_cohort(settings: SynthesisSettings) -> list[Case]:
     )
     parts = list(track(reading, "scans taken apart", len(visits)))
     make_folder(settings.out)
-    clean = _clean_numbers(settings.cases, settings.clean_share)
+    clean = _clean_numbers(settings, len(parts))
     lenders = [_draw_lenders(parts, visits, n, settings.seed) for n in range(settings.cases)]
     jobs = (
         delayed(_write_case)(
@@ -117,10 +117,13 @@ def _draw_lenders(parts: list[Parts], visits: list[Visit], case: int, seed: int)
     return [part for part in same if part.patient in lending]
 
 
-def _clean_numbers(cases: int, share: float) -> set[int]:
-    """Numbers of the cases without new lesions, spread evenly."""
-    count = round(share * cases)
-    return {int((index + 0.5) * cases / count) for index in range(count)}
+def _clean_numbers(settings: SynthesisSettings, scans: int) -> set[int]:
+    """Numbers of the cases without new lesions: spread evenly over the scans, drawn within each."""
+    rng = np.random.default_rng([settings.seed, 3])
+    of_scans = [rng.permutation(range(scan, settings.cases, scans)) for scan in range(scans)]
+    by_scan = np.concatenate(of_scans)
+    count = round(settings.clean_share * settings.cases)
+    return {int(by_scan[int((index + 0.5) * settings.cases / count)]) for index in range(count)}
 
 
 def _write_case(

@@ -61,3 +61,11 @@ def test_a_folder_that_holds_a_cohort_is_not_overwritten(simulated):
 def test_a_setting_out_of_range_is_refused(change):
     with pytest.raises(ValidationError, match=next(iter(change))):
         PhantomSettings(**change)
+
+
+def test_shares_that_leave_no_patient_to_train_on_are_refused(tmp_path):
+    settings = PhantomSettings(
+        out=tmp_path / "c", cases=40, validation_fraction=0.49, test_fraction=0.49
+    )
+    with pytest.raises(InputError, match="leave none to train on"):
+        simulate_cohort(settings)

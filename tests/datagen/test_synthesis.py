@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -6,11 +8,13 @@ from scipy import ndimage
 from datagen.cohort import read_cohort
 from datagen.decomposition import Parts, Patch, read_parts, take_apart
 from datagen.errors import InputError
-from datagen.growth import draw_core
+from datagen.growth import draw_core, drop_crumbs
 from datagen.lenders import FILE_NAME, read_lenders
 from datagen.lesions import label_lesions
+from datagen.phantom import misregister
 from datagen.scans import read_scans
 from datagen.synthesis import synthesise_case, thicken_slices
+from datagen.synthetic_cohort import SynthesisSettings, _clean_numbers
 from datagen.visits import Visit, list_visits
 from datagen.volumes import Grid
 
@@ -237,3 +241,28 @@ def test_real_scans_are_taken_apart(shared):
     assert len(parts.lesions) > 5
     excess = [lesion.patch.excess[lesion.patch.mask].mean() for lesion in parts.lesions]
     assert np.median(excess) > 0.5
+
+
+@pytest.mark.parametrize("scans", [2, 4, 20])
+def test_clean_cases_are_spread_over_the_scans(scans):
+    settings = SynthesisSettings(scans=(Path(),), cases=40, clean_share=0.25)
+    of_scans = np.bincount([n % scans for n in _clean_numbers(settings, scans)], minlength=scans)
+    assert of_scans.sum() == 10
+    assert of_scans.max() <= np.ceil(10 / scans)
+
+
+def test_a_lesion_of_three_voxels_stays_where_a_spacing_is_rounded():
+    mask = np.zeros((5, 5, 5), bool)
+    mask[2, 2, 1:4] = True
+    assert drop_crumbs(mask, (0.9999999,) * 3).sum() == 3
+    assert not drop_crumbs(mask, (0.9,) * 3).any()
+
+
+def test_a_visit_is_shifted_by_millimetres_not_by_voxels():
+    volume = ndimage.gaussian_filter(np.pad(np.ones((1, 1, 1)), 20), 3.0).astype(np.float32)
+    shifts = []
+    for spacing_mm in (1.0, 0.5):
+        moved = misregister(volume, np.random.default_rng(3), spacing_mm)
+        shifts.append(np.array(ndimage.center_of_mass(moved)) - 20)
+    assert np.allclose(shifts[1], 2 * shifts[0], atol=0.02)
+    assert np.linalg.norm(shifts[0]) > 0.1
