@@ -17,7 +17,7 @@ from datagen.errors import InputError
 from datagen.files import checksum, require_writable, whole_file
 from datagen.lesions import Rule, connectivity, min_volume_mm3
 from datagen.recordings import list_predictions
-from datagen.sources import SourceFile, list_sources
+from datagen.sources import SourceFile, list_sources, patients_to_test
 from datagen.store import Agreement, merge_shards, write_shard
 from datagen.styles import STYLES, Style
 from datagen.supply import Layout, open_supply, store_supply
@@ -168,7 +168,13 @@ def _as_plan(notes: dict[str, Any]) -> str:
 
 
 def _layout(settings: BuildSettings) -> Layout:
-    return Layout(settings.patch, settings.spacing_mm, settings.validation_fraction, settings.seed)
+    return Layout(
+        settings.patch,
+        settings.spacing_mm,
+        settings.validation_fraction,
+        settings.seed,
+        patients_to_test(settings.masks) if settings.predictions else (),
+    )
 
 
 def _agreement(settings: BuildSettings) -> Agreement:

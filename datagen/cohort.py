@@ -9,6 +9,7 @@ from datagen.errors import InputError
 from datagen.files import write_table
 from datagen.layouts import Case, from_bids, from_msseg2, from_table
 
+VANISHED = "vanished_lesions.nii.gz"
 COLUMNS = ("case", "time1", "time2", "truth", "brain_mask", "split", "patient")
 
 
@@ -71,10 +72,12 @@ def split_by_patient(
 
     A cohort that sets any split is returned as it is, with cases without one in "train". Otherwise
     the fraction of patients, at least one, is drawn for "validation". Raises InputError where only
-    one patient is there to split.
+    one patient is there to split, or one is in two splits.
     """
     if any(case.split for case in cases):
-        return [case if case.split else case._replace(split="train") for case in cases]
+        cases = [case if case.split else case._replace(split="train") for case in cases]
+        _require_one_side(cases)
+        return cases
     patients = sorted({case.patient for case in cases})
     if len(patients) < 2:
         raise InputError("the cohort has one patient; two are needed to train and to validate")
@@ -86,16 +89,34 @@ def split_by_patient(
     ]
 
 
+def _require_one_side(cases: list[Case]) -> None:
+    split_of = {case.patient: case.split for case in cases}
+    for case in cases:
+        if case.split != split_of[case.patient]:
+            raise InputError(
+                f"patient {case.patient} is in the splits '{case.split}' and "
+                f"'{split_of[case.patient]}'; a patient belongs to one"
+            )
+
+
+def is_reversed(case: Case) -> bool:
+    """Tell whether a case has its visits swapped: its truth is what vanished."""
+    return case.truth is not None and case.truth.name == VANISHED
+
+
 def with_reversed_visits(cases: list[Case]) -> list[Case]:
     """Add each case with its visits swapped: what vanished is then new.
 
-    The truth of the swapped case is `vanished_lesions.nii.gz` beside the truth; cases without that
-    file are not swapped. Both orders keep the patient and the split.
+    The truth of the swapped case is `vanished_lesions.nii.gz` beside visit 2; cases without that
+    file are not swapped, nor those that are swapped already, or listed in both orders. Both orders
+    keep the patient and the split.
     """
     swapped = []
+    listed = {(case.time1, case.time2) for case in cases}
     for case in cases:
-        vanished = case.time2.parent / "vanished_lesions.nii.gz"
-        if vanished.is_file():
+        vanished = case.time2.parent / VANISHED
+        is_swapped = is_reversed(case) or (case.time2, case.time1) in listed
+        if vanished.is_file() and not is_swapped:
             backward = case._replace(name=f"{case.name}_reversed", truth=vanished)
             swapped.append(backward._replace(time1=case.time2, time2=case.time1))
     return sorted([*cases, *swapped], key=lambda case: case.name)

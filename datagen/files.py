@@ -53,7 +53,7 @@ def make_folder(folder: Path) -> Path:
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Iterable[str]) -> None:
     """Write rows as CSV under the given columns; None becomes an empty cell."""
-    with whole_file(path) as partial, partial.open("w", newline="") as stream:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, list(columns))
         writer.writeheader()
         writer.writerows(rows)
@@ -67,6 +67,13 @@ def read_table(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(stream))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not a CSV table ({error})") from error
+
+
+def visible_below(folder: Path) -> Iterator[Path]:
+    """Everything below a folder but what is hidden, as half-written and system files are."""
+    for path in folder.rglob("*"):
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path
 
 
 def require_file(path: Path) -> Path:

@@ -5,6 +5,7 @@ A recording is an HDF5 file: `truth` and `probability` as in the pair file, `cas
 1), `patch` and `spacing_mm`.
 """
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +16,14 @@ from jaxtyping import Bool, UInt8
 
 from datagen import volumes
 from datagen.errors import InputError
-from datagen.files import whole_file
+from datagen.files import visible_below, whole_file
 from datagen.lesions import label_lesions
 from datagen.maps import create_maps, pack_map, read_map, write_packed
 from datagen.sources import SourceFile, read_source
 
 _SCHEMA = 1
 _PATCHES_PER_CASE = 40
+_FILES_OPEN = 32
 
 
 class Recording(NamedTuple):
@@ -35,15 +37,13 @@ class Recording(NamedTuple):
 
 
 class RecordingFile:
-    """An open file of recordings."""
+    """A file of recordings: a long training leaves hundreds, so few are held open at a time."""
 
     def __init__(self, path: Path, patch: int, spacing_mm: float) -> None:
-        """Open for reading; InputError where it is damaged or was recorded otherwise."""
-        try:
-            self._file = h5py.File(path)
-        except OSError as error:
-            raise InputError(f"{path} is not an HDF5 file, or is cut off; record anew") from error
-        attributes = self._file.attrs
+        """Read what it holds; InputError where it is damaged or was recorded otherwise."""
+        self.path, self._changed = path, path.stat().st_mtime_ns
+        file = self._open()
+        attributes = file.attrs
         if attributes.get("recordings") != _SCHEMA:
             raise InputError(f"{path} holds no recordings of schema {_SCHEMA}; name another folder")
         for name, wanted in (("patch", patch), ("spacing_mm", spacing_mm)):
@@ -52,21 +52,33 @@ class RecordingFile:
                     f"{path} was recorded with {name} {attributes[name]}, but the pairs are to "
                     f"have {wanted}; give --{name.replace('_', '-')} {attributes[name]}"
                 )
-        self.path = path
         self.patients, self._cases = (
-            [name.decode() for name in self._file[column][:]] for column in ("patient", "case")
+            [name.decode() for name in file[column][:]] for column in ("patient", "case")
         )
-        self._steps = self._file["step"][:].tolist()
+        self._steps = file["step"][:].tolist()
 
     def __len__(self) -> int:
         return len(self._steps)
 
     def __getitem__(self, index: int) -> Recording:
+        file = self._open()
         truth, probability = (
-            read_map(self._file[name], index, self.path) for name in ("truth", "probability")
+            read_map(file[name], index, self.path) for name in ("truth", "probability")
         )
         names = self._cases[index], self.patients[index]
         return Recording(truth, probability, *names, self._steps[index])
+
+    def _open(self) -> h5py.File:
+        return _open(self.path, self._changed)
+
+
+@functools.lru_cache(maxsize=_FILES_OPEN)
+def _open(path: Path, _changed: int) -> h5py.File:
+    """Open a file, or return it open; one that was written anew since then is another."""
+    try:
+        return h5py.File(path)
+    except OSError as error:
+        raise InputError(f"{path} is not an HDF5 file, or is cut off; record anew") from error
 
 
 def write_recordings(path: Path, recordings: Sequence[Recording], spacing_mm: float) -> None:
@@ -92,7 +104,7 @@ def list_predictions(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """
     recorded, maps = [], []
     for folder in folders:
-        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        found = sorted(path for path in visible_below(folder) if path.is_file())
         here = [path for path in found if path.match("step*.h5")]
         charts = [path for path in found if _is_probability(path)]
         if not here and not charts:
@@ -106,10 +118,17 @@ def list_predictions(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def find_truth(prediction: Path, files: Sequence[SourceFile]) -> SourceFile:
-    """Find the source mask whose case a probability map's folder or file is named after."""
+    """Find the source mask whose case a probability map's folder or file is named after.
+
+    The file's name counts before its folders, and a nearer folder before those around it.
+    """
     for file in sorted(files, key=lambda file: -len(file.case)):
-        if file.case in prediction.parts or prediction.name.startswith((f"{file.case}_",)):
+        if prediction.name.startswith(f"{file.case}_"):
             return file
+    of_case = {file.case: file for file in files}
+    for folder in prediction.parents:
+        if folder.name in of_case:
+            return of_case[folder.name]
     raise InputError(
         f"{prediction} belongs to no case of --masks; name its folder after the case, "
         "or begin its name with the case and '_'"
@@ -122,9 +141,9 @@ def cut_recordings(
     """Cut forty patches around lesions of the truth and of the predicted map of a whole case."""
     mask = read_source(truth, spacing_mm)
     image = volumes.read_image(prediction)
-    probability = volumes.resample(image, volumes.working_grid_of(truth.path, image, spacing_mm))
-    if probability.shape != mask.shape:
+    if not volumes.same_grid(image, volumes.read_image(truth.path)):
         raise InputError(f"{prediction} and {truth.path} lie on different grids; resample one")
+    probability = volumes.resample(image, volumes.working_grid_of(truth.path, image, spacing_mm))
     if probability.min() < -1e-3 or probability.max() > 1 + 1e-3:
         raise InputError(f"{prediction} holds values outside [0, 1]; give probabilities")
     stored = np.round(np.clip(probability, 0, 1) * 255).astype(np.uint8)

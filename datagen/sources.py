@@ -10,7 +10,10 @@ from jaxtyping import Bool
 from datagen import volumes
 from datagen.cohort import read_cohort, split_by_patient
 from datagen.errors import InputError
+from datagen.files import visible_below
 from datagen.layouts import Case
+
+_SUFFIXES = (".nii", ".nii.gz")
 
 
 class SourceFile(NamedTuple):
@@ -46,6 +49,12 @@ def list_sources(
     return sorted(files, key=lambda file: (file.case, str(file.path)))
 
 
+def patients_to_test(sources: Sequence[Path]) -> tuple[str, ...]:
+    """Patients of the split "test" of the sources, whom `list_sources` leaves out."""
+    cases = [case for source in sources for case in _masks_below(source)]
+    return tuple(sorted({case.patient for case in cases if case.split == "test"}))
+
+
 def read_source(file: SourceFile, spacing_mm: float) -> Bool[np.ndarray, "x y z"]:
     """Read one mask at the working spacing; it may hold no lesion."""
     image = volumes.read_mask(file.path)
@@ -54,12 +63,11 @@ def read_source(file: SourceFile, spacing_mm: float) -> Bool[np.ndarray, "x y z"
 
 
 def _masks_below(source: Path) -> list[Case]:
-    if source.name.endswith((".nii", ".nii.gz")) and source.is_file():
+    if source.name.endswith(_SUFFIXES) and source.is_file():
         return [_single(source, source.parent)]
     if source.is_dir() and not _is_cohort(source):
-        found = [*source.rglob("*.nii.gz"), *source.rglob("*.nii")]
-        paths = sorted(path for path in found if path.is_file())
-        return [_single(path, source) for path in paths]
+        found = (path for path in visible_below(source) if path.name.endswith(_SUFFIXES))
+        return [_single(path, source) for path in sorted(found) if path.is_file()]
     return [case for case in read_cohort(source) if case.truth]
 
 

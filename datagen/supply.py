@@ -25,21 +25,24 @@ _LIST = "recordings.json"
 
 
 class RecordingPool:
-    """The recordings of several files, numbered through, with the split of each patient."""
+    """The recordings of the patients that have a split, of several files, numbered through."""
 
     def __init__(self, files: Sequence[RecordingFile], splits: dict[str, str]) -> None:
-        self._files, self._splits = files, splits
-        self._ends = np.cumsum([len(file) for file in files])
+        self._splits = splits
+        self._places = [
+            (file, index)
+            for file in files
+            for index, patient in enumerate(file.patients)
+            if patient in splits
+        ]
 
     def __len__(self) -> int:
-        return int(self._ends[-1]) if self._files else 0
+        return len(self._places)
 
     def draw(self, rng: np.random.Generator) -> tuple[Recording, str]:
         """Draw a recording; return it with the split of its patient."""
-        number = int(rng.integers(len(self)))
-        index = int(np.searchsorted(self._ends, number, side="right"))
-        file = self._files[index]
-        recording = file[number - (int(self._ends[index - 1]) if index else 0)]
+        file, index = self._places[int(rng.integers(len(self)))]
+        recording = file[index]
         return recording, self._splits[recording.patient]
 
 
@@ -51,12 +54,13 @@ class Supply(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Grid and split of a supply."""
+    """Grid and split of a supply; recordings of the patients `left_out` are not taken."""
 
     patch: int
     spacing_mm: float
     validation_fraction: float
     seed: int
+    left_out: tuple[str, ...] = ()
 
 
 def store_supply(
@@ -86,6 +90,8 @@ def store_supply(
     paths = [path.absolute() for path in recorded] + [cut[2] for cut in cuts]
     opened = [RecordingFile(path, layout.patch, layout.spacing_mm) for path in paths]
     splits = _splits(files, (patient for file in opened for patient in file.patients), layout)
+    if opened and not len(RecordingPool(opened, splits)):
+        raise InputError("--predictions are of patients alone whom --masks keep for the test")
     with whole_file(folder / _LIST) as partial:
         content = {"files": [str(path) for path in paths], "splits": splits, **layout._asdict()}
         partial.write_text(json.dumps(content), encoding="utf-8")
@@ -114,7 +120,7 @@ def _cut(prediction: Path, truth: SourceFile, path: Path, layout: Layout, number
 def _splits(files: Sequence[SourceFile], recorded: Iterable[str], layout: Layout) -> dict[str, str]:
     """Put recorded patients on the side on which their masks are, and others on one at random."""
     known = {file.patient: file.split for file in files}
-    others = sorted(set(recorded) - known.keys())
+    others = sorted(set(recorded) - known.keys() - set(layout.left_out))
     order = np.random.default_rng(layout.seed).permutation(len(others)).tolist()
     held_out = {others[index] for index in order[: round(layout.validation_fraction * len(order))]}
     return known | {name: "validation" if name in held_out else "train" for name in others}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from datagen.cohort import read_cohort
+from datagen.cohort import is_reversed, read_cohort
 from datagen.errors import InputError
 from datagen.layouts import Case, Split
 
@@ -57,8 +57,7 @@ def _of_cohort(source: Path) -> list[Visit]:
     visits = []
     for case in read_cohort(source):
         # a case with its visits swapped shows the same scans, under the other one's masks
-        is_swapped = case.truth is not None and case.truth.name == "vanished_lesions.nii.gz"
-        if case.split == "test" or is_swapped:
+        if case.split == "test" or is_reversed(case):
             continue
         for number, flair in enumerate((case.time1, case.time2), start=1):
             lesions = case.time2.parent / f"lesions_time0{number}.nii.gz"

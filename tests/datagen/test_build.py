@@ -295,3 +295,16 @@ def test_whole_predicted_maps_are_cut_into_pairs(masks, tmp_path, save):
         is_recorded = file.column("style") == "recorded"
         assert is_recorded.sum() == 30
         assert set(file.column("split")[is_recorded]) == {"train", "validation"}
+
+
+def test_recordings_of_patients_kept_for_the_test_are_not_taken(masks, recorded, tmp_path):
+    lines = ["case,time1,time2,truth,split"]
+    for number, split in enumerate(("test", "train", "train", "validation")):
+        mask = masks / f"patient{number}.nii.gz"
+        lines.append(f"patient{number},{mask},{mask},{mask},{split}")
+    source, out = tmp_path / "cohort.csv", tmp_path / "pairs.h5"
+    source.write_text("\n".join(lines))
+    build(settings_for(source, out, pairs=60, predictions=(recorded,), prediction_share=0.5))
+    with PairFile(out) as file:
+        is_recorded = file.column("style") == "recorded"
+        assert set(file.column("patient")[is_recorded]) == {"patient1"}

@@ -106,3 +106,20 @@ def test_visits_are_swapped_where_what_vanished_is_known(tmp_path, visits, save)
     vanished = save(np.zeros((12, 12, 12), bool), tmp_path / "a" / "vanished_lesions.nii.gz")
     swapped = Case("a_reversed", "p", time2, time1, vanished, None, "test")
     assert cohort.with_reversed_visits([case, other]) == [case, swapped, other]
+
+
+def test_a_case_that_is_swapped_or_listed_in_both_orders_is_not_swapped_again(
+    tmp_path, visits, save
+):
+    time1, time2, truth = visits(tmp_path / "a")
+    save(np.zeros((12, 12, 12), bool), tmp_path / "a" / "vanished_lesions.nii.gz")
+    both = cohort.with_reversed_visits([Case("a", "p", time1, time2, truth)])
+    assert [case.name for case in both] == ["a", "a_reversed"]
+    assert cohort.with_reversed_visits(both) == both
+    assert cohort.with_reversed_visits(both[1:]) == both[1:]
+
+
+def test_a_patient_in_two_splits_is_refused(rng):
+    cases = [case_of("a", "p", "train"), case_of("b", "p", "validation")]
+    with pytest.raises(InputError, match="patient p is in the splits 'train' and 'validation'"):
+        cohort.split_by_patient(cases, 0.5, rng)

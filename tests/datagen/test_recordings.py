@@ -1,3 +1,5 @@
+import resource
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,40 @@ def test_a_map_that_is_no_probability_is_refused(tmp_path, save, whole_case, rng
     path = save(3 * whole_case[1], tmp_path / "p.nii.gz")
     with pytest.raises(InputError, match="outside"):
         cut_recordings(path, whole_case[0], 16, 1.0, rng)
+
+
+def test_a_map_at_another_place_is_refused(tmp_path, save, whole_case, rng):
+    affine = np.eye(4)
+    affine[:3, 3] = (4, 0, 0)
+    path = save(whole_case[1], tmp_path / "p.nii.gz", affine)
+    with pytest.raises(InputError, match="lie on different grids"):
+        cut_recordings(path, whole_case[0], 16, 1.0, rng)
+
+
+def test_the_nearest_folder_names_the_case(tmp_path):
+    files = [SourceFile(name, name, "train", tmp_path) for name in ("runs", "case1")]
+    assert find_truth(tmp_path / "runs" / "case1" / "probability.nii.gz", files).case == "case1"
+
+
+def test_hidden_files_are_no_predictions(tmp_path, path, save):
+    save(np.zeros((4, 4, 4), np.float32), tmp_path / "a" / ".partial-7-probability.nii.gz")
+    assert list_predictions([tmp_path]) == ([path], [])
+
+
+def test_more_files_than_may_be_open_are_read(tmp_path, recordings):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    paths = [tmp_path / f"step{number:03d}.h5" for number in range(120)]
+    for path in paths:
+        write_recordings(path, recordings[:1], 1.0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+    try:
+        files = [RecordingFile(path, 16, 1.0) for path in paths]
+        assert all(len(file) == 1 and file[0].case == "a" for file in files)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_file_that_was_written_anew_is_read_anew(path, recordings):
+    assert len(RecordingFile(path, 16, 1.0)) == 3
+    write_recordings(path, recordings[1:], 1.0)
+    assert RecordingFile(path, 16, 1.0)[0].case == "b"

@@ -4,7 +4,7 @@ import pytest
 from datagen.cohort import write_cohort
 from datagen.errors import InputError
 from datagen.layouts import Case
-from datagen.sources import SourceFile, list_sources, read_source
+from datagen.sources import SourceFile, list_sources, patients_to_test, read_source
 
 
 @pytest.fixture
@@ -101,3 +101,14 @@ def test_a_mask_on_thick_slices_is_brought_to_the_spacing(tmp_path, save):
     mask = read_source(SourceFile("a", "p", "train", path), 1.0)
     assert mask.shape == (4, 4, 12)
     assert mask.any()
+
+
+def test_hidden_files_are_no_masks(masks, save, rng):
+    save(np.ones((8, 8, 8), bool), masks / "._a.nii.gz")
+    save(np.ones((8, 8, 8), bool), masks / ".cache" / "b.nii.gz")
+    assert not any(file.case.startswith(".") for file in list_sources([masks], 0.2, rng))
+
+
+def test_patients_kept_for_the_test_are_told(masks, write_list):
+    rows = ("a", "p", "test", True), ("b", "q", "train", True)
+    assert patients_to_test([masks, write_list(*rows)]) == ("p",)
