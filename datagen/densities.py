@@ -6,7 +6,6 @@ from jaxtyping import Bool, Float16, Float32, Integer
 from datagen.lesions import Matching
 
 STRIDE = 4  # voxels along the edge of a block
-KINDS = ("hit truth", "missed truth", "hit prediction", "false prediction")
 
 
 def lesion_densities(matching: Matching) -> Float16[np.ndarray, "4 i j k"]:

@@ -17,6 +17,7 @@ from metricnet.data import PairDataset
 from metricnet.estimator import LesionEstimator
 
 _BINS = 10
+_ROUNDING = 1e-5
 ERRORS = ("pairs", "mse", "mae", "mean_estimate", "bias")
 
 
@@ -68,7 +69,8 @@ class Comparison(NamedTuple):
     def by_bin(self) -> list[dict[str, Any]]:
         """One row per tenth of the exact score."""
         edges = np.linspace(0, 1, _BINS + 1)
-        of_pair = np.minimum((self.exact * _BINS).astype(int), _BINS - 1)
+        # a score is stored in 32 bits: 0.7 comes back as a little less
+        of_pair = np.minimum((self.exact * _BINS + _ROUNDING).astype(int), _BINS - 1)
         rows = []
         for index in range(_BINS):
             chosen = of_pair == index
@@ -102,12 +104,6 @@ def measure(estimator: LesionEstimator, pairs: Path, split: str = "validation") 
         styles[chosen],
         steps[chosen].astype(int),
     )
-
-
-def format_summary(summary: dict[str, float]) -> str:
-    """Return the summary as JSON with six significant digits."""
-    lines = [f'  "{name}": {value:.6g}' for name, value in summary.items()]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _soft_dice(truth: np.ndarray, probability: np.ndarray) -> float:

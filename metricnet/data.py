@@ -72,8 +72,9 @@ class DrawSampler(Sampler[int]):
     same samples.
     """
 
-    def __init__(self, draws_per_epoch: int) -> None:
-        self._draws, self._epoch = draws_per_epoch, 0
+    def __init__(self, draws_per_epoch: int, together: int = 1) -> None:
+        """Number the draws of an epoch; so many at a time go to one process."""
+        self._draws, self._together, self._epoch = draws_per_epoch, together, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Continue at the first draw of an epoch; the trainer calls it."""
@@ -86,11 +87,11 @@ class DrawSampler(Sampler[int]):
     def __len__(self) -> int:
         return len(self._share())
 
-    def _share(self) -> range:
+    def _share(self) -> list[int]:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank = torch.distributed.get_rank() if distributed else 0
         processes = torch.distributed.get_world_size() if distributed else 1
-        return range(rank, self._draws, processes)
+        return [draw for draw in range(self._draws) if draw // self._together % processes == rank]
 
 
 class PairDataset(Dataset[PairSample]):

@@ -1,5 +1,7 @@
 """One-lesion edits of held-out pairs: does the estimate change as the score does, and its slope?"""
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,28 +48,33 @@ def measure_edits(
     with PairFile(pairs) as file:
         agreement = file.agreement
     rng = np.random.default_rng(seed)
-    twos: list[tuple[StoredPair, StoredPair]] = []
-    for _ in range(_MOST_DRAWS * edits):
-        if len(twos) == edits:
-            break
+    drawn = itertools.islice(_twos(data, agreement, rng, _MOST_DRAWS * edits), edits)
+    exact, estimated = [np.zeros(0)], [np.zeros(0)]
+    while twos := list(itertools.islice(drawn, _BATCH)):
+        exact.append(np.array([float(after.f1) - float(before.f1) for before, after in twos]))
+        before, after = (_estimates(estimator, [two[side] for two in twos]) for side in (0, 1))
+        estimated.append(after - before)
+    return Changes(np.concatenate(exact), np.concatenate(estimated))
+
+
+def _twos(
+    data: PairDataset, agreement: Agreement, rng: np.random.Generator, draws: int
+) -> Iterator[tuple[StoredPair, StoredPair]]:
+    """Pairs before and after one lesion was flipped, where that changes the score."""
+    for _ in range(draws):
         before = data.read(int(rng.integers(len(data))))
         after = flipped(before, agreement, rng)
         if after.f1 != before.f1:
-            twos.append((before, after))
-    exact = np.array([float(after.f1) - float(before.f1) for before, after in twos])
-    sides = [_estimates(estimator, [two[side] for two in twos]) for side in (0, 1)]
-    return Changes(exact, sides[1] - sides[0])
+            yield before, after
 
 
 def _estimates(estimator: LesionEstimator, pairs: list[StoredPair]) -> Float[np.ndarray, " pairs"]:
-    found = [np.zeros(0)]
+    samples = [as_sample(pair) for pair in pairs]
+    probability = torch.stack([sample.probability for sample in samples])
+    truth = torch.stack([sample.truth for sample in samples])
     with torch.inference_mode():
-        for start in range(0, len(pairs), _BATCH):
-            samples = [as_sample(pair) for pair in pairs[start : start + _BATCH]]
-            probability = torch.stack([sample.probability for sample in samples])
-            truth = torch.stack([sample.truth for sample in samples])
-            found.append(estimator(probability, truth).double().numpy())
-    return np.concatenate(found)
+        estimated: np.ndarray = estimator(probability, truth).double().numpy()
+    return estimated
 
 
 def measure_slopes(
@@ -111,7 +118,8 @@ def _of_pieces(
             continue
         kind = KINDS[2] if not is_truth else KINDS[1] if is_predicted else KINDS[0]
         sign = -1.0 if is_predicted else 1.0
-        rows.append((kind, score - float(pair.f1), sign * float(slope[voxels].sum())))
+        change = float(np.float32(score) - np.float32(pair.f1))  # as the file rounds it
+        rows.append((kind, change, sign * float(slope[voxels].sum())))
     return rows
 
 

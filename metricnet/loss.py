@@ -104,7 +104,7 @@ class LesionWiseLoss(nn.Module):
     ) -> Float[Tensor, "patch 1 i j k"]:
         """One patch per sample and class, with edges that the network can halve."""
         # what a MetaTensor of MONAI becomes is refused to be sliced, for its metadata
-        volume = volume.as_subclass(Tensor)
+        volume = volume.as_subclass(Tensor).float()
         sides, patch = tuple(volume.shape[2:]), self.estimator.patch
         if self.estimator.form == "published" and sides != (patch,) * 3:
             found = " x ".join(str(side) for side in sides)

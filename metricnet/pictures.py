@@ -108,10 +108,14 @@ def draw_slopes(
 
 
 def shown_of_all(pair: StoredPair) -> Int[np.ndarray, " d"]:
-    """Voxels that each slice shows of the rarest of what is hit, missed and false there."""
+    """Voxels that each slice shows of the rarest of what is hit, missed and false there.
+
+    Where no slice shows all three, the voxels of any of them.
+    """
     predicted, truth = pair.stored >= HALF, pair.truth > 0
     kinds = predicted & truth, truth & ~predicted, predicted & ~truth
-    shown: np.ndarray = np.min([kind.sum(axis=(1, 2)) for kind in kinds], axis=0)
+    sizes = np.array([kind.sum(axis=(1, 2)) for kind in kinds])
+    shown: np.ndarray = sizes.min(axis=0) if sizes.min(axis=0).any() else sizes.sum(axis=0)
     return shown
 
 

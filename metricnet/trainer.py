@@ -63,14 +63,13 @@ def make_trainer(
 ) -> lightning.Trainer:
     """Return a trainer that keeps last and best checkpoint, a history and a TensorBoard log."""
     each_epoch = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = ModelCheckpoint(
-        folder, filename=Path(BEST).stem, monitor=monitor, mode=mode, **each_epoch
-    )
-    last = ModelCheckpoint(folder, filename=Path(LAST).stem, **each_epoch)
+    best = Kept(folder, filename=Path(BEST).stem, monitor=monitor, mode=mode, **each_epoch)
+    last = Kept(folder, filename=Path(LAST).stem, **each_epoch)
     callbacks: list[Callback] = [StepSeed(seed), History(folder / HISTORY), best, last]
     callbacks.append(launch.Requeue())
     if max_minutes is not None:
-        callbacks.append(Timer({"seconds": max_minutes * 60}, interval="epoch", verbose=False))
+        limit = {"seconds": max_minutes * 60}
+        callbacks.append(MinutesOfThisStart(limit, interval="epoch", verbose=False))
     callbacks.append(TQDMProgressBar(leave=True) if _shows_progress() else EpochLines())
     processes, machines = launch.layout(devices)
     with quiet_trainer():
@@ -166,6 +165,36 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of a checkpoint."""
         self._rows = list(state_dict["rows"])
+
+
+class Kept(ModelCheckpoint):
+    """Keeps a checkpoint; resumed in a folder that was moved, it still knows the best score."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state as if the run had always been in this folder."""
+        here = Path(str(self.dirpath))
+        moved = {
+            name: str(here / Path(state_dict[name]).name)
+            for name in ("best_model_path", "kth_best_model_path", "last_model_path")
+            if state_dict.get(name)
+        }
+        kept = {
+            str(here / Path(path).name): score
+            for path, score in state_dict.get("best_k_models", {}).items()
+        }
+        state = {**state_dict, **moved, "dirpath": str(here), "best_k_models": kept}
+        super().load_state_dict(state)
+
+
+class MinutesOfThisStart(Timer):
+    """Ends a training after so many minutes; those before a resume are not counted."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep nothing: a limit that is over would end each resumed training at once."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begin to count anew."""
 
 
 class EpochLines(Callback):

@@ -23,6 +23,7 @@ _SECTION = "metricnet.train"
 _BETWEEN = 0.75  # share of the twos of relatives that are shown a map between them
 _FADED = 0.3  # share of the maps that are shown in part
 _TINY = 1e-9
+_TWO = 2  # draws that belong together
 
 
 class Weights(NamedTuple):
@@ -82,13 +83,26 @@ class EstimatorTask(lightning.LightningModule):
             optimizer,
             self._learning_rate,
             total_steps=self._steps,
-            pct_start=0.1,
+            pct_start=0.2 if self._steps == 10 else 0.1,  # of ten, a tenth divides by zero
             cycle_momentum=False,
         )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def _require_possible(settings: TrainSettings, agreement: Agreement, share: int) -> None:
+    if settings.contrast_weight and share % _TWO:
+        raise InputError(
+            f"--batch {settings.batch} gives each process {share} pairs, but they come in twos; "
+            "give an even number to each, or --contrast-weight 0"
+        )
+    if settings.form == "structured" and agreement.rule == "geo":
+        raise InputError(
+            f"{settings.pairs} has scores by the rule 'geo', which the structured form cannot "
+            "count: build the pairs by another --rule, or train --form published"
+        )
 
 
 def _first(settings: TrainSettings, agreement: Agreement) -> LesionEstimator:
@@ -181,6 +195,7 @@ def train(settings: TrainSettings) -> Comparison:
     with PairFile(settings.pairs) as file:
         agreement = file.agreement
     share = launch.share_of_batch(settings.batch, settings.devices)
+    _require_possible(settings, agreement, share)
     draws = settings.steps_per_epoch * settings.batch
     training = PairDataset(settings.pairs, "train", settings.seed)
     held_out = PairDataset(settings.pairs, "validation")
@@ -203,7 +218,7 @@ def train(settings: TrainSettings) -> Comparison:
     fit(
         trainer,
         task,
-        DataLoader(training, share, sampler=DrawSampler(draws)),
+        DataLoader(training, share, sampler=DrawSampler(draws, _TWO)),
         DataLoader(held_out, settings.batch),
         last,
     )

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from datagen.errors import InputError
 from datagen.recordings import Recording, RecordingFile, list_predictions
 from metricnet.checkpoint import SavedEstimator
 from metricnet.exact import exact_f1
@@ -64,6 +65,11 @@ def follow(saved: SavedEstimator, folder: Path) -> Trajectory:
     """
     agreement = saved.agreement
     paths, _ = list_predictions([folder])
+    if not paths:
+        raise InputError(
+            f"{folder} holds maps of whole cases, but no recordings of 'segnet train "
+            "--record-predictions' (step*.h5), which alone know their step"
+        )
     files = [RecordingFile(path, agreement.patch, agreement.spacing_mm) for path in paths]
     steps: list[int] = []
     exact, estimated = [torch.zeros(0)], [torch.zeros(0)]

@@ -56,3 +56,9 @@ def test_a_saved_estimator_carries_its_held_out_agreement(tiny_estimator, tiny_p
     measured = measure(saved.estimator, tiny_pairs).summary()
     assert saved.held_out["mse"] == pytest.approx(measured["mse"], rel=1e-5)
     assert saved.agreement.patch == 32
+
+
+def test_a_score_of_32_bits_lies_in_the_bin_of_its_value():
+    scores = [float(np.float32(score)) for score in (0.1, 0.3, 0.6, 0.7, 0.9)]
+    rows = compare(scores, scores).by_bin()
+    assert [row["from"] for row in rows if row["pairs"]] == [0.1, 0.3, 0.6, 0.7, 0.9]

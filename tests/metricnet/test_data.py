@@ -80,3 +80,13 @@ def test_a_sample_turns_bytes_into_numbers(tiny_pairs):
     assert sample.stored.dtype == sample.mask.dtype == torch.uint8
     assert 0 <= sample.probability.min() <= sample.probability.max() <= 1
     assert torch.equal(sample.truth, (sample.mask > 0).float())
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_draws_that_belong_together_go_to_one_process(monkeypatch, rank):
+    for name, value in (("is_initialized", True), ("get_rank", rank), ("get_world_size", 2)):
+        monkeypatch.setattr(torch.distributed, name, lambda value=value: value)
+    assert list(DrawSampler(8)) == [rank, 2 + rank, 4 + rank, 6 + rank]
+    first = 2 * rank
+    assert list(DrawSampler(8, together=2)) == [first, first + 1, 4 + first, 5 + first]
+    assert len(DrawSampler(8, together=2)) == 4

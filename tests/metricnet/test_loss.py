@@ -199,3 +199,15 @@ def test_the_slope_is_that_of_the_score_of_the_whole_batch_class_by_class(loss, 
     loss.estimated_f1(own, classes[1]).mean().backward()
     guided = guide(expected, cut_into_pieces(*patches))
     assert torch.allclose(own.grad.flatten(0, 1)[:, None], guided, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_maps_in_half_precision_have_the_loss_and_slope_of_full_ones(loss, maps, dtype):
+    gradients = []
+    for probability in (maps[0].to(dtype).float(), maps[0].to(dtype)):
+        own = probability.requires_grad_()
+        # afresh, since the thresholds wander
+        LesionWiseLoss(loss.estimator)(own, maps[1].to(own.dtype)).backward()
+        gradients.append(own.grad.float())
+    assert torch.allclose(*gradients, rtol=0.02, atol=1e-7)
+    assert gradients[0].abs().sum() > 0

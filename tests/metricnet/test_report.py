@@ -9,7 +9,9 @@ from datagen.errors import InputError
 from datagen.recordings import Recording, write_recordings
 from metricnet.checkpoint import load_estimator
 from metricnet.config import EvaluateSettings
-from metricnet.edits import Changes, measure_edits
+from metricnet.data import StoredPair
+from metricnet.edits import Changes, measure_edits, measure_slopes
+from metricnet.pictures import shown_of_all
 from metricnet.report import Findings, evaluate
 from metricnet.trajectory import Trajectory, follow
 
@@ -109,3 +111,28 @@ def test_recordings_of_another_patch_are_refused(tiny_estimator, tmp_path):
     write_recordings(tmp_path / "step0000000.h5", [Recording(small, small, "a", "a", 0)], 1.0)
     with pytest.raises(InputError, match="recorded with patch 16"):
         follow(load_estimator(tiny_estimator), tmp_path)
+
+
+def test_a_folder_of_whole_maps_is_no_trajectory(tiny_estimator, tmp_path):
+    (tmp_path / "a_probability.nii.gz").touch()
+    with pytest.raises(InputError, match="but no recordings"):
+        follow(load_estimator(tiny_estimator), tmp_path)
+
+
+def test_pieces_that_change_no_score_count_as_no_change(tiny_estimator, tiny_pairs):
+    saved = load_estimator(tiny_estimator)
+    changes = measure_slopes(saved.estimator, tiny_pairs, "validation", 20, 0)
+    exact = np.concatenate([of_kind.exact for of_kind in changes.values()])
+    assert (exact != 0).any()
+    assert np.abs(exact[exact != 0]).min() > 1e-5
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_the_slice_with_most_to_see_is_drawn(deep):
+    stored, truth = np.zeros((2, 8, 16, 16), np.uint8)
+    truth[5, 1:3, 1:3] = 1
+    if deep:
+        truth[2, 1:4, 1:4] = 1
+        stored[2, 3:6, 3:6] = 200
+    pair = StoredPair(stored, truth, np.zeros((4, 2, 4, 4), np.float16), 0.5, 0)
+    assert shown_of_all(pair).argmax() == (2 if deep else 5)

@@ -1,10 +1,11 @@
 import pytest
+import pytorch_lightning as lightning
 import torch
 
 from datagen.errors import InputError
 from metricnet import runs
 from metricnet.config import TrainSettings
-from metricnet.trainer import open_run
+from metricnet.trainer import Kept, open_run
 
 SECTION = "metricnet.train"
 
@@ -61,6 +62,30 @@ def test_precision_is_what_was_asked_for():
 
 
 def test_a_training_stops_after_its_minutes(tiny_pairs, tmp_path, run):
-    options = ["--epochs", "50", "--steps-per-epoch", "1", "--batch", "1", "--max-minutes", "0.001"]
+    options = ["--epochs", "50", "--steps-per-epoch", "1", "--batch", "2", "--max-minutes", "0.001"]
     run("metricnet", "train", "--pairs", tiny_pairs, "--out", tmp_path / "run", *options)
     assert len(runs.read_history(tmp_path / "run")) < 50
+
+
+def test_minutes_count_anew_in_a_resumed_training(tiny_pairs, tmp_path, run):
+    options = ["--epochs", "9", "--steps-per-epoch", "1", "--batch", "2", "--max-minutes", "0.0001"]
+    lengths = []
+    for _ in range(3):
+        run("metricnet", "train", "--pairs", tiny_pairs, "--out", tmp_path, *options, "--resume")
+        lengths.append(len(runs.read_history(tmp_path)))
+    assert lengths == [1, 2, 3]
+
+
+def test_a_run_that_was_moved_keeps_its_best_epoch(tmp_path):
+    trainer = lightning.Trainer(logger=False, enable_progress_bar=False)
+    trainer.callback_metrics["score"] = torch.tensor(0.9)
+    before = Kept(tmp_path / "here", filename="best", monitor="score", mode="max")
+    before.best_model_score = torch.tensor(0.9)
+    before.best_model_path = before.kth_best_model_path = str(tmp_path / "here" / "best.ckpt")
+    before.best_k_models = {before.best_model_path: before.best_model_score}
+    after = Kept(tmp_path / "there", filename="best", monitor="score", mode="max")
+    after.load_state_dict(before.state_dict())
+    assert after.best_model_score == torch.tensor(0.9)
+    assert after.best_model_path == str(tmp_path / "there" / "best.ckpt")
+    assert not after.check_monitor_top_k(trainer, torch.tensor(0.3))
+    assert after.check_monitor_top_k(trainer, torch.tensor(0.95))

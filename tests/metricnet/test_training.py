@@ -4,8 +4,16 @@ import torch
 from datagen.errors import InputError
 from metricnet.checkpoint import load_estimator
 from metricnet.config import TrainSettings
-from metricnet.estimator import lesion_f1
-from metricnet.training import Seen, between_relatives, contrast_error, faded, train
+from metricnet.estimator import LesionEstimator, lesion_f1
+from metricnet.training import (
+    EstimatorTask,
+    Seen,
+    Weights,
+    between_relatives,
+    contrast_error,
+    faded,
+    train,
+)
 
 
 def test_only_the_difference_between_relatives_counts():
@@ -108,3 +116,29 @@ def test_an_estimator_of_another_form_is_refused_as_a_beginning(
     with pytest.raises(InputError, match=r"of the form structured, .* --form structured"):
         train(settings)
     assert not settings.out.exists()
+
+
+def test_an_odd_batch_would_part_relatives_and_is_refused(tiny_pairs, tmp_path):
+    with pytest.raises(InputError, match="--batch 3 gives each process 3 pairs"):
+        train(TrainSettings(pairs=tiny_pairs, batch=3, out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_structured_form_refuses_scores_that_it_cannot_count(tiny_cohort, tmp_path, run):
+    pairs = tmp_path / "pairs.h5"
+    options = ["--pairs", "20", "--patch", "16", "--rule", "geo", "--workers", "1"]
+    run("datagen", "build", "--masks", tiny_cohort, "--out", pairs, *options)
+    with pytest.raises(InputError, match="rule 'geo', which the structured form cannot count"):
+        train(TrainSettings(pairs=pairs, out=tmp_path / "run"))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 20])
+def test_the_learning_rate_falls_to_its_end_in_any_number_of_steps(steps):
+    task = EstimatorTask(LesionEstimator("structured", 16), 1e-3, Weights(0, 0), steps)
+    plan = task.configure_optimizers()
+    optimiser, rates = plan["optimizer"], []
+    for _ in range(steps):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        plan["lr_scheduler"]["scheduler"].step()
+    assert all(0 < rate <= 1e-3 for rate in rates)
