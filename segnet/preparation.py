@@ -17,12 +17,16 @@ from segnet.distances import cached_maps
 from segnet.losses import class_weights
 from segnet.objective import LossPlan
 from segnet.scan_cache import read_cached_cases
+from segnet.splits import with_active_validation
 
 
 def require_possible(settings: TrainSettings) -> None:
     """Raise InputError for settings that exclude each other."""
     if settings.classes > 2 and settings.loss in ("blob", "lesion_f1"):
         raise InputError(f"--loss {settings.loss} needs --classes 2: it looks at one class alone")
+    plan = LossPlan(loss=settings.loss, region=settings.region)
+    if settings.classes > 2 and plan.region_name() == "bce":
+        raise InputError("bce needs --classes 2: of more, each voxel has exactly one")
     if settings.synthetic and not 0 < settings.real_share < 1:
         raise InputError(
             f"--synthetic needs a --real-share between 0 and 1, got {settings.real_share:g}; to "
@@ -76,16 +80,30 @@ def say_of_cases(
 ) -> str:
     """Return a line about what a training learns from, and what chooses its epoch."""
     made = f" and {len(synthetic)} synthetic ones" if synthetic else ""
-    active = _active(validation)
-    which = f"the {active} with new lesions" if active else "all, none with a new lesion,"
     return (
-        f"training on {len(training)} cases{made}, {_active([*training, *synthetic])} with new "
-        f"lesions; of {len(validation)} validation cases {which} choose the epoch"
+        f"training on {len(training)} cases{made}, {len(active([*training, *synthetic]))} with new "
+        f"lesions; of {len(validation)} validation cases the {len(active(validation))} with new "
+        "lesions choose the epoch"
     )
 
 
-def _active(cases: Sequence[LabelledScans]) -> int:
-    return sum(bool(case.labels.any()) for case in cases)
+def choose_judges(validation: Sequence[LabelledScans]) -> list[LabelledScans]:
+    """Return the validation cases with new lesions; InputError where there is none.
+
+    A clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch.
+    """
+    judges = active(validation)
+    if not judges:
+        raise InputError(
+            f"none of the {len(validation)} validation cases has a new lesion, so the network that "
+            "finds least would be the best; put a patient with new lesions into that split"
+        )
+    return judges
+
+
+def active(cases: Sequence[LabelledScans]) -> list[LabelledScans]:
+    """Cases with new lesions."""
+    return [case for case in cases if case.labels.any()]
 
 
 def mixed_dataset(
@@ -110,8 +128,9 @@ def _patch_dataset(settings: TrainSettings, cases: Sequence[LabelledScans]) -> P
 
 
 def _with_splits(settings: TrainSettings) -> list[Case]:
-    rng = np.random.default_rng(settings.seed)
-    return split_by_patient(read_cohort(settings.cohort), settings.validation_fraction, rng)
+    cases, rng = read_cohort(settings.cohort), np.random.default_rng(settings.seed)
+    dealt = split_by_patient(cases, settings.validation_fraction, rng)
+    return dealt if any(case.split for case in cases) else with_active_validation(dealt)
 
 
 def _of_split(settings: TrainSettings, split: str) -> list[Case]:
@@ -126,10 +145,8 @@ def _of_split(settings: TrainSettings, split: str) -> list[Case]:
 
 
 def _in_both_orders(cases: list[Case]) -> list[Case]:
-    """Add the reversed order of each case that has it, unless the cohort lists it already."""
-    listed = {(case.time1, case.time2) for case in cases}
-    both = with_reversed_visits(cases)
-    return cases + [case for case in both if (case.time1, case.time2) not in listed]
+    """Add the reversed order of each case that has it; the cases themselves come first."""
+    return cases + [case for case in with_reversed_visits(cases) if case not in cases]
 
 
 def _read(settings: TrainSettings, cases: Sequence[Case]) -> list[LabelledScans]:

@@ -24,6 +24,7 @@ from segnet.inference import find_lesions, label_volume, predict_probabilities
 from segnet.learned import LearnedTerm, learned_term
 from segnet.losses import dice_loss
 from segnet.objective import LossInputs, LossPlan, LossTerms, as_inputs, foreground, total_loss
+from segnet.operating_point import FILE_NAME as POINT
 from segnet.operating_point import choose_point, save_point
 from segnet.recording import FOLDER, Recorder
 from segnet.transfer import start_from
@@ -132,7 +133,7 @@ class SegmentationTask(lightning.LightningModule):
     def _lesion_term(
         self, learned: LearnedTerm, probability: Tensor, truth: Tensor
     ) -> Float[Tensor, ""]:
-        # each class is scored by itself, as a sample of its own
+        # each class is a sample of its own to the estimate; the gradient is that of all of them
         maps = [foreground(volume).flatten(0, 1)[:, None] for volume in (probability, truth)]
         value = learned(*maps, self.current_epoch, self.global_step * len(maps[0]))
         self._log_mean("train/alpha", torch.tensor(value.alpha))
@@ -191,10 +192,10 @@ def require_possible(settings: TrainSettings) -> None:
 def train(settings: TrainSettings) -> list[dict[str, float]]:
     """Train a network on a cohort; return the history, one row per epoch.
 
-    The best epoch by the mean of Dice and exact L-F1 on whole validation cases with new lesions
-    (all of them where none has any) is kept as `best.ckpt`; on them its threshold and smallest
-    lesion are chosen. Several processes share each batch and compute what one would. Raises
-    InputError where the cohort, the estimator or the run folder cannot be used.
+    The best epoch by the mean of Dice and exact L-F1 on whole validation cases with new lesions is
+    kept as `best.ckpt`; on them its threshold and smallest lesion are chosen. Several processes
+    share each batch and compute what one would. Raises InputError where the cohort, the estimator
+    or the run folder cannot be used.
     """
     preparation.require_possible(settings)
     share = launch.share_of_batch(settings.batch, settings.devices)
@@ -205,6 +206,7 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     if settings.init_from and not (settings.out / runs.LAST).is_file():
         start_from(network, settings.init_from, settings)
     training, validation = preparation.read_splits(settings)
+    judged = preparation.choose_judges(validation)
     synthetic = preparation.read_synthetic(settings)
     drawn_from = [*training, *synthetic]
     plan = preparation.choose_losses(settings, drawn_from)
@@ -213,12 +215,12 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     if plan.map_kinds():
         folder = settings.distance_cache or settings.out / "distance_maps"
         dataset.add_maps(preparation.read_maps(drawn_from, plan, settings.classes, folder))
+    # that of the epochs so far is not that of the network to come
+    (settings.out / POINT).unlink(missing_ok=True)
     recorder = _recorder(settings, drawn_from)
     course = _optimisation(settings)
     task = SegmentationTask(network, learned, plan, settings.patch, course, recorder)
     trainer = _trainer(settings)
-    # a clean case scores 1 or 0, nothing between: among a few cases it would choose the epoch
-    judged = [case for case in validation if case.labels.any()] or validation
     draws = DrawSampler(settings.steps_per_epoch * settings.batch)
     # worker processes fetch ahead, before the trainer tells the sampler where it goes on
     draws.set_epoch(runs.epochs_done(last))

@@ -12,6 +12,7 @@ from datagen.errors import InputError
 from datagen.files import make_folder
 from datagen.layouts import Case
 from segnet.comparison.settings import CompareSettings, read_method
+from segnet.splits import with_active_validation
 
 
 class Cell(NamedTuple):
@@ -68,9 +69,10 @@ def write_folds(settings: CompareSettings) -> None:
     Raises InputError where patients cannot be dealt out, a case has no truth, or the folder holds
     other folds: its finished cells would be about other patients.
     """
-    dealt = deal_folds(
-        read_cohort(settings.cohort), settings.folds, settings.validation_fraction, settings.seed
-    )
+    listed = read_cohort(settings.cohort)
+    dealt = deal_folds(listed, settings.folds, settings.validation_fraction, settings.seed)
+    if settings.folds > 1 or not any(case.split == "validation" for case in listed):
+        dealt = [with_active_validation(cases) for cases in dealt]
     make_folder(settings.out / "folds")
     for fold, cases in enumerate(dealt):
         path = fold_cohort(settings.out, fold)

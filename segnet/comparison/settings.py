@@ -92,7 +92,13 @@ def read_method(settings: CompareSettings, name: str) -> Method:
     method = Method(name, {**settings.train, **own}, {**settings.predict, **predict}, baseline)
     _refuse(name, method.train, _OWN_OF_TRAINING)
     _refuse(name, method.predict, _OWN_OF_PREDICTION)
-    train_settings(method, settings.cohort, settings.out, 0)
+    training = train_settings(method, settings.cohort, settings.out, 0)
+    if training.devices > 1:
+        raise InputError(f"method '{name}': each training is one process; remove 'devices'")
+    if training.classes > 2:
+        raise InputError(
+            f"method '{name}': a comparison scores one class of lesions; remove 'classes'"
+        )
     predict_settings(method, settings.cohort, settings.out, settings.out)
     return method
 

@@ -22,7 +22,7 @@ PROGRAMS = {"datagen": datagen, "metricnet": metricnet, "segnet": segnet}
 # what each command needs besides its inputs to end soon
 SHORT = {
     "datagen build": "--pairs 20 --patch 32 --workers 1",
-    "metricnet train": "--epochs 1 --steps-per-epoch 1 --batch 1",
+    "metricnet train": "--epochs 1 --steps-per-epoch 1 --batch 2",
     "segnet evaluate": "--workers 1",
     "segnet train": "--epochs 1 --steps-per-epoch 1 --batch 1 --patch 32 --channels 8",
 }

@@ -23,6 +23,8 @@ TABLES = {
         'alpha = 0.0\nnetwork = "vnet"\npatch = 16',
         ("--patch",),
     ),
+    "trains by several processes": ("", "alpha = 0.0\ndevices = 2", ("'m'", "'devices'")),
+    "has more classes than are scored": ("", "alpha = 0.0\nclasses = 3", ("'m'", "'classes'")),
     "has an unknown reference": ('reference = "n"', "alpha = 0.0", ("reference 'n'",)),
     "has a seed twice": ("seeds = [1, 1]", "alpha = 0.0", ("seed", "twice")),
     "has a negative seed": ("seeds = [-1]", "alpha = 0.0", ("seed",)),

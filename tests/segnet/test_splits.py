@@ -1,0 +1,84 @@
+"""Validation patients that can tell a good epoch from an empty one."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from datagen.cohort import write_cohort
+from datagen.errors import InputError
+from datagen.layouts import Case
+from segnet import preparation
+from segnet.config import TrainSettings
+from segnet.splits import with_active_validation
+
+
+@pytest.fixture
+def case_of(tmp_path):
+    """A case of a split whose truth is empty or not; no scan is there."""
+
+    def build(name: str, split: str | None, is_active: bool) -> Case:
+        truth = np.zeros((4, 4, 4), np.uint8)
+        truth[1, 1, 1] = is_active
+        path = tmp_path / f"{name}.nii.gz"
+        nib.save(nib.Nifti1Image(truth, np.eye(4)), path)
+        return Case(name, name, Path("1.nii"), Path("2.nii"), path, None, split)
+
+    return build
+
+
+def test_a_patient_with_new_lesions_takes_the_place_of_a_clean_one(case_of):
+    cases = [
+        case_of("clean", "validation", False),
+        case_of("old", "train", False),
+        case_of("first", "train", True),
+        case_of("second", "train", True),
+        case_of("tested", "test", True),
+    ]
+    splits = {case.name: case.split for case in with_active_validation(cases)}
+    assert splits == {
+        "clean": "train",
+        "old": "train",
+        "first": "validation",
+        "second": "train",
+        "tested": "test",
+    }
+
+
+@pytest.mark.parametrize("active", [("a", "b"), ("b",), ()])
+def test_nothing_is_swapped_where_it_need_not_or_cannot_be(case_of, active):
+    cases = [
+        case_of("a", "validation", "a" in active),
+        case_of("b", "train", "b" in active),
+        case_of("c", "train", False),
+    ]
+    assert with_active_validation(cases) == cases
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_drawn_validation_has_new_lesions_whatever_the_seed(tiny_cohort, seed):
+    # the last of its four patients is clean
+    settings = TrainSettings(cohort=tiny_cohort, alpha=0, seed=seed, validation_fraction=0.2)
+    training, validation = preparation.read_splits(settings)
+    assert (len(training), len(validation)) == (3, 1)
+    assert preparation.choose_judges(validation) == validation
+
+
+def test_clean_validation_patients_that_a_cohort_sets_are_refused(tiny_cohort, tmp_path):
+    folders = sorted(path for path in tiny_cohort.iterdir() if path.is_dir())
+    cases = [
+        Case(
+            folder.name,
+            folder.name,
+            *(folder / f"flair_time0{visit}_on_middle_space.nii.gz" for visit in (1, 2)),
+            folder / "ground_truth.nii.gz",
+            split="validation" if folder.name == "case3" else "train",
+        )
+        for folder in folders
+    ]
+    write_cohort(cases, tmp_path / "cohort.csv")
+    settings = TrainSettings(cohort=tmp_path / "cohort.csv", alpha=0)
+    _, validation = preparation.read_splits(settings)
+    with pytest.raises(InputError, match="none of the 1 validation cases has a new lesion"):
+        preparation.choose_judges(validation)
