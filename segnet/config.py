@@ -269,6 +269,13 @@ class EvaluateSettings(Settings):
             raise ValueError("a threshold lies between 0 and 1")
         return values
 
+    @field_validator("size_edge_mm3")
+    @classmethod
+    def _part_sizes(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if 0 in values:
+            raise ValueError("an edge of 0 mm³ parts nothing; give edges above 0")
+        return values
+
     @field_validator("min_size_mm3", "size_edge_mm3")
     @classmethod
     def _are_volumes(cls, values: tuple[float, ...]) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ from scipy import stats
 from segnet.evaluation.patients import CleanCase
 from segnet.evaluation.summaries import Values
 
+_DIGITS = 9  # equal scores may differ in the last bits, and would tie no more
 _CLEAN_SCORES = ("false_lesions", "false_volume_mm3")
 
 
@@ -89,7 +90,7 @@ def mean_ranks(values: Sequence[Values]) -> list[MeanRank]:
         rule, metric = family[0].rule, family[0].metric
         shared = _shared(family)
         sign = 1 if is_lower_better(metric) else -1
-        table = np.array([[sign * of[case] for case in shared] for of in _numbers(family)])
+        table = np.round([[sign * of[case] for case in shared] for of in _numbers(family)], _DIGITS)
         ranks = stats.rankdata(table, axis=0).mean(axis=1) if shared else [None] * len(family)
         ranked += [
             MeanRank(rule, metric, one.method, len(shared), None if rank is None else float(rank))
@@ -120,10 +121,10 @@ def _compare(one: Values, other: Values) -> Comparison:
     head = (one.rule, one.metric, one.method, other.method)
     shared = _shared([one, other])
     first, second = _numbers([one, other])
-    differences = np.array([first[case] - second[case] for case in shared])
+    differences = np.round([first[case] - second[case] for case in shared], _DIGITS)
     if not shared:
         return Comparison(*head, 0, None, None, None, None)
-    nonzero = differences[np.abs(differences) > 1e-12]
+    nonzero = differences[differences != 0]
     p, effect_size = 1.0, 0.0
     if nonzero.size:
         p = float(stats.wilcoxon(nonzero).pvalue)

@@ -32,7 +32,7 @@ def evaluate(settings: EvaluateSettings) -> Evaluation:
     InputError where the inputs do not fit each other, or no case at all can be scored.
     """
     # a thousand cases have a million lesions: their rows pass through a file, not the memory
-    with tempfile.TemporaryFile("w+", newline="") as lesions:
+    with tempfile.TemporaryFile("w+", newline="", encoding="utf-8") as lesions:
         return _evaluate(settings, lesions)
 
 

@@ -100,7 +100,10 @@ def sweep_min_sizes(
 
 
 def summarise_sweep(rows: Sequence[SweepRow], swept: Swept) -> list[SweepPoint]:
-    """Summarise over the cases: a point per value, by method and rule in their first order."""
+    """Summarise over the cases: a point per value, by method and rule in their first order.
+
+    A case that several trainings of a method predicted counts once, with the mean of its scores.
+    """
     chosen = [row for row in rows if row.swept == swept]
     points = []
     for method, rule in dict.fromkeys((row.method, row.rule) for row in chosen):
@@ -123,8 +126,8 @@ def _point(rows: Sequence[SweepRow]) -> SweepPoint:
         rule=first.rule,
         swept=first.swept,
         value=first.value,
-        cases=len(active),
-        clean_cases=len(rows) - len(active),
+        cases=len({row.case for row in active}),
+        clean_cases=len({row.case for row in rows if row.is_clean}),
         **means,
         pooled_ltpr=sum(row.truth_hits for row in rows) / lesions if lesions else None,
         false_lesions_per_patient=sum(row.false_lesions for row in rows) / len(rows),

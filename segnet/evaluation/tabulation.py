@@ -148,7 +148,12 @@ def write_tables(evaluation: Evaluation, lesions: TextIO, settings: EvaluateSett
     `lesions` is the table of lesions, already as CSV.
     """
     out = settings.out
-    with whole_file(out / "lesions.csv") as partial, partial.open("w", newline="") as stream:
+    for name in ("sources.csv", "comparisons.md", "comparisons.tex"):
+        (out / name).unlink(missing_ok=True)  # of an evaluation before this one
+    with (
+        whole_file(out / "lesions.csv") as partial,
+        partial.open("w", newline="", encoding="utf-8") as stream,
+    ):
         shutil.copyfileobj(lesions, stream)
     for name, kind in _COLUMNS.items():
         rows = [row._asdict() for row in getattr(evaluation, name)]

@@ -164,3 +164,18 @@ def test_two_workers_write_the_same_tables_as_one(tiny_cohort, tmp_path, run):
         run("segnet", "evaluate", *inputs, "--workers", workers, "--out", out)
     for path in (tmp_path / "1").iterdir():
         assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes()
+
+
+def test_tables_of_an_evaluation_before_do_not_stay(masks, evaluate, tmp_path):
+    (tmp_path / "other").mkdir()
+    shutil.copy(masks["empty"], tmp_path / "other" / "truth.nii.gz")
+    (tmp_path / "found").mkdir()
+    shutil.copy(masks["prediction"], tmp_path / "found" / "truth.nii.gz")
+    (tmp_path / "truths").mkdir()
+    shutil.copy(masks["truth"], tmp_path / "truths" / "truth.nii.gz")
+    truths, found = tmp_path / "truths", tmp_path / "found"
+    evaluate("cases", truths, found, "--prediction", tmp_path / "other")
+    assert (tmp_path / "scores" / "comparisons.md").is_file()
+    evaluate("cases", truths, found)
+    assert not (tmp_path / "scores" / "comparisons.md").exists()
+    assert not (tmp_path / "scores" / "comparisons.tex").exists()

@@ -81,3 +81,18 @@ def test_rank_1_is_the_best_whether_scores_or_distances(metric, winner):
 def test_one_method_is_compared_with_nothing():
     assert compare([values("a", 0.5)]) == []
     assert mean_ranks([values("a", 0.5)]) == []
+
+
+def test_differences_that_tie_but_for_rounding_tie():
+    rng = np.random.default_rng(0)
+    first = rng.integers(2, 9, 12).astype(float)
+    second = first + rng.choice([-2.0, 2.0], 12)
+    whole = compare([values("a", *first.tolist()), values("b", *second.tolist())])[0]
+    tenths = [[number / 10 for number in numbers] for numbers in (first, second)]
+    parts = compare([values("a", *tenths[0]), values("b", *tenths[1])])[0]
+    assert (parts.p, parts.effect_size) == (whole.p, whole.effect_size)
+
+
+def test_ranks_tie_where_scores_differ_by_rounding_alone():
+    ranks = mean_ranks([values("a", 0.1 + 0.2), values("b", 0.3)])
+    assert [row.mean_rank for row in ranks] == [1.5, 1.5]

@@ -82,3 +82,10 @@ def test_every_point_of_a_sweep_is_the_score_of_that_mask_alone(pair_of, min_vol
     assert [(row.ltpr, row.lppv, row.f1, row.predicted_lesions) for row in rows] == [
         (score.ltpr, score.lppv, score.f1, score.predicted_lesions) for score in expected
     ]
+
+
+def test_a_case_that_two_trainings_predicted_counts_once(pair):
+    rows = sweep_thresholds("a", "method", pair, ["overlap"], (0.3,), 3.0)
+    rows += sweep_thresholds("a", "method", pair, ["overlap"], (0.3,), 3.0)
+    (point,) = summarise_sweep(rows, "threshold")
+    assert (point.cases, point.clean_cases) == (1, 0)
