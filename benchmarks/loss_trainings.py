@@ -103,7 +103,7 @@ def learn_by_heart(settings: TrainSettings, plan: LossPlan, samples: list[PatchS
     task = prepare(settings, plan)
     task.log = lambda *_, **__: None
     sample = max(samples, key=lambda drawn: float(drawn.truth.sum()))
-    batch = PatchSample(sample.visits[None], sample.truth[None], sample.maps[None])
+    batch = PatchSample(sample.visits[None], sample.truth[None], maps=sample.maps[None])
     optimiser = task.configure_optimizers()["optimizer"]
     for step in range(1, MOST_STEPS + 1):
         take_step(task, optimiser, batch)

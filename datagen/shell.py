@@ -18,6 +18,7 @@ Command = Callable[..., Any]
 
 # objects made between two collections: libraries make a million of them while they are imported
 _COLLECT_AFTER = 10_000
+_NO_MEMORY = "the memory does not suffice; work on smaller volumes or patches, or fewer at a time"
 
 
 class SentenceGroup(click.Group):
@@ -36,7 +37,11 @@ class SentenceGroup(click.Group):
             known = (error.filename, error.strerror)
             _fail(ctx, ": ".join(str(part) for part in known if part) or str(error), 1)
         except MemoryError:
-            _fail(ctx, "the memory does not suffice; work on smaller volumes or patches", 1)
+            _fail(ctx, _NO_MEMORY, 1)
+        except RuntimeError as error:
+            if not _tells_of_memory(error):
+                raise
+            _fail(ctx, _NO_MEMORY, 1)
         except KeyboardInterrupt:
             command = self.commands[ctx.invoked_subcommand or ""]
             resumes = any(option.name == "resume" for option in command.params)
@@ -62,6 +67,14 @@ def from_settings(model: type[AnySettings], section: str) -> Callable[[Command],
         return click.option("--config", metavar="FILE|NAME", help=text)(wrapped)
 
     return decorate
+
+
+def _tells_of_memory(error: RuntimeError) -> bool:
+    """Tell torch's and joblib's ways to say that the memory is full; datagen knows no torch."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"OutOfMemoryError", "TerminatedWorkerError"}) or (
+        "can't allocate memory" in str(error)
+    )
 
 
 @functools.cache

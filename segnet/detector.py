@@ -96,7 +96,7 @@ def save_detector(path: Path, detector: Detector, dtype: torch.dtype = torch.flo
         "operating_point": detector.point._asdict() if detector.point else None,
     }
     weights = {
-        name: tensor.to(dtype).contiguous()
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in detector.network.state_dict().items()
     }
     if not all(tensor.isfinite().all() for tensor in weights.values()):

@@ -55,14 +55,30 @@ def predict(settings: PredictSettings) -> str:
     detectors = _detectors(settings)
     settings, point = settle_point(settings, [detector.point for detector in detectors])
     predictor = _predictor(settings, detectors)
+    of_cases = paths_of(settings, cases)
     found = 0
     for case in track(cases, "cases predicted", len(cases)):
-        paths = cohort_paths(settings.out, case) if settings.cohort else paths_beside(settings.out)
-        found += len(predict_case(case, predictor, paths, settings))
+        found += len(predict_case(case, predictor, of_cases[case.name], settings))
     return (
         f"{predictor.name} found {found} new lesions in {_counted(cases)} ({point}); "
         f"wrote {settings.out}"
     )
+
+
+def paths_of(settings: PredictSettings, cases: Sequence[Case]) -> dict[str, PredictionPaths]:
+    """Where each case's files go; InputError where two cases would share them."""
+    if not settings.cohort:
+        return {case.name: paths_beside(settings.out) for case in cases}
+    of_cases = {case.name: cohort_paths(settings.out, case) for case in cases}
+    owners: dict[PredictionPaths, str] = {}
+    for name, paths in of_cases.items():
+        other = owners.setdefault(paths, name)
+        if other != name:
+            raise InputError(
+                f"cases {other} and {name} have the same second visit, and would both be written "
+                f"to {paths.mask}; predict them from two lists, with an --out each"
+            )
+    return of_cases
 
 
 def _counted(cases: Sequence[Case]) -> str:

@@ -5,12 +5,16 @@ from typing import Literal
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from pydantic import Field
 
 from datagen.config import Settings
 from datagen.errors import InputError
 from datagen.shell import SentenceGroup, from_settings, say
+
+NO_MEMORY = "the memory does not suffice; work on smaller volumes or patches, or fewer at a time"
 
 
 class Tiny(Settings):
@@ -49,6 +53,12 @@ def fail(how):
         raise KeyboardInterrupt
     if how == "memory":
         raise MemoryError
+    if how == "torch":
+        torch.empty(2**60)
+    if how == "worker":
+        raise TerminatedWorkerError("a worker process was killed")
+    if how == "else":
+        raise RuntimeError("a mistake")
     raise KeyError(how)
 
 
@@ -110,7 +120,9 @@ def test_a_wrong_input_ends_in_one_sentence_and_code_two(words, sentence):
     ("words", "code", "sentence"),
     [
         (("fail", "disk"), 1, "pairs.h5: No space left on device"),
-        (("fail", "memory"), 1, "the memory does not suffice; work on smaller volumes or patches"),
+        (("fail", "memory"), 1, NO_MEMORY),
+        (("fail", "torch"), 1, NO_MEMORY),
+        (("fail", "worker"), 1, NO_MEMORY),
         (("fail", "key"), 130, "interrupted"),
         (("go",), 130, "interrupted; --resume goes on"),
     ],
@@ -164,3 +176,7 @@ print(sorted({{"torch", "monai", "nilearn"}} & sys.modules.keys()))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.endswith("[]\n")
+
+
+def test_a_mistake_of_the_program_is_no_lack_of_memory():
+    assert isinstance(run("fail", "else").exception, RuntimeError)

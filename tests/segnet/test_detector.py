@@ -143,3 +143,18 @@ def test_export_refuses_another_ending_and_leaves_nothing(tiny_run, tmp_path):
     assert result.exit_code == 2
     assert "must end in .safetensors" in result.output
     assert not any(tmp_path.iterdir())
+
+
+def test_whole_numbers_of_a_network_stay_whole_in_half_precision(tmp_path):
+    network = build_unet("vnet", 16).eval()
+    counters = [
+        buffer for name, buffer in network.named_buffers() if name.endswith("num_batches_tracked")
+    ]
+    for counter in counters:
+        counter.fill_(70_001)
+    architecture = ARCHITECTURE._replace(network="vnet", channels=16)
+    save_detector(tmp_path / "v.safetensors", Detector("v", network, architecture, None))
+    loaded = load_detector(tmp_path / "v.safetensors").network
+    tracked = [b for name, b in loaded.named_buffers() if name.endswith("num_batches_tracked")]
+    assert counters
+    assert {int(counter) for counter in tracked} == {70_001}
