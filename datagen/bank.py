@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int8, Integer
 from scipy import ndimage
 
-from datagen.files import whole_file
+from datagen.files import whole_file, write_json
 from datagen.lesions import label_lesions
 from datagen.sources import SourceFile, read_source
 
@@ -90,9 +90,8 @@ def store_source(file: SourceFile, spacing_mm: float, folder: Path, number: int)
 
 def write_index(files: Sequence[SourceFile], folder: Path) -> None:
     """Name the sources; a bank is whole once it has its index."""
-    with whole_file(folder / "index.json") as partial:
-        names = [[file.case, file.patient, file.split] for file in files]
-        partial.write_text(json.dumps(names), encoding="utf-8")
+    names = [[file.case, file.patient, file.split] for file in files]
+    write_json(folder / "index.json", names)
 
 
 def open_bank(folder: Path) -> Bank:

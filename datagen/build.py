@@ -14,7 +14,7 @@ from datagen.config import MAX_SEED, Settings, not_recorded
 from datagen.crew import Crew
 from datagen.drawing import Recipe, draw_part
 from datagen.errors import InputError
-from datagen.files import checksum, require_writable, whole_file
+from datagen.files import checksum, require_writable, write_text
 from datagen.lesions import Rule, connectivity, min_volume_mm3
 from datagen.recordings import list_predictions
 from datagen.sources import SourceFile, list_sources, patients_to_test
@@ -100,8 +100,7 @@ def build(settings: BuildSettings) -> int:
     with Crew(settings.workers, settings.cluster) as crew:
         try:
             store_supply(files, predictions, folder, _layout(settings), crew)
-            with whole_file(folder / _PLAN) as partial:
-                partial.write_text(_as_plan(notes), encoding="utf-8")
+            write_text(folder / _PLAN, _as_plan(notes))
             shards = _build_shards(settings, folder, _as_plan(notes), crew)
         except InputError:  # which no resuming cures
             shutil.rmtree(folder, ignore_errors=True)

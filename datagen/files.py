@@ -3,11 +3,14 @@
 import contextlib
 import csv
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from datagen.errors import InputError
+
+NIFTI = (".nii.gz", ".nii")
 
 
 @contextlib.contextmanager
@@ -49,6 +52,27 @@ def make_folder(folder: Path) -> Path:
             f"{folder} cannot be made ({error.strerror}); choose another --out"
         ) from error
     return folder
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write values as JSON that people can read, whole or not at all."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def is_nifti(path: Path) -> bool:
+    """Tell by its name whether a file is NIfTI."""
+    return path.name.endswith(NIFTI)
+
+
+def nifti_stem(name: str) -> str:
+    """Return a name without .nii.gz or .nii."""
+    return name.removesuffix(".gz").removesuffix(".nii")
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Iterable[str]) -> None:

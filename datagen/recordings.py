@@ -16,7 +16,7 @@ from jaxtyping import Bool, UInt8
 
 from datagen import volumes
 from datagen.errors import InputError
-from datagen.files import visible_below, whole_file
+from datagen.files import is_nifti, nifti_stem, visible_below, whole_file
 from datagen.lesions import label_lesions
 from datagen.maps import create_maps, pack_map, read_map, write_packed
 from datagen.sources import SourceFile, read_source
@@ -165,8 +165,7 @@ def cut_recordings(
 
 
 def _is_probability(path: Path) -> bool:
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    return stem != path.name and stem.endswith(("probability", "probseg"))
+    return is_nifti(path) and nifti_stem(path.name).endswith(("probability", "probseg"))
 
 
 def _lesion_centres(mask: Bool[np.ndarray, "x y z"]) -> list[np.ndarray]:

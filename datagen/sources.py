@@ -10,10 +10,8 @@ from jaxtyping import Bool
 from datagen import volumes
 from datagen.cohort import read_cohort, split_by_patient
 from datagen.errors import InputError
-from datagen.files import visible_below
+from datagen.files import is_nifti, nifti_stem, visible_below
 from datagen.layouts import Case
-
-_SUFFIXES = (".nii", ".nii.gz")
 
 
 class SourceFile(NamedTuple):
@@ -63,10 +61,10 @@ def read_source(file: SourceFile, spacing_mm: float) -> Bool[np.ndarray, "x y z"
 
 
 def _masks_below(source: Path) -> list[Case]:
-    if source.name.endswith(_SUFFIXES) and source.is_file():
+    if is_nifti(source) and source.is_file():
         return [_single(source, source.parent)]
     if source.is_dir() and not _is_cohort(source):
-        found = (path for path in visible_below(source) if path.name.endswith(_SUFFIXES))
+        found = (path for path in visible_below(source) if is_nifti(path))
         return [_single(path, source) for path in sorted(found) if path.is_file()]
     return [case for case in read_cohort(source) if case.truth]
 
@@ -77,5 +75,5 @@ def _is_cohort(folder: Path) -> bool:
 
 
 def _single(path: Path, folder: Path) -> Case:
-    name = path.relative_to(folder).as_posix().removesuffix(".gz").removesuffix(".nii")
+    name = nifti_stem(path.relative_to(folder).as_posix())
     return Case(name, name, time1=path, time2=path, truth=path)

@@ -11,7 +11,7 @@ import numpy as np
 from datagen.bank import Bank, open_bank, store_source, write_index
 from datagen.crew import Crew
 from datagen.errors import InputError
-from datagen.files import whole_file
+from datagen.files import write_json
 from datagen.recordings import (
     Recording,
     RecordingFile,
@@ -92,9 +92,8 @@ def store_supply(
     splits = _splits(files, (patient for file in opened for patient in file.patients), layout)
     if opened and not len(RecordingPool(opened, splits)):
         raise InputError("--predictions are of patients alone whom --masks keep for the test")
-    with whole_file(folder / _LIST) as partial:
-        content = {"files": [str(path) for path in paths], "splits": splits, **layout._asdict()}
-        partial.write_text(json.dumps(content), encoding="utf-8")
+    content = {"files": [str(path) for path in paths], "splits": splits, **layout._asdict()}
+    write_json(folder / _LIST, content)
 
 
 @functools.lru_cache(maxsize=2)

@@ -14,7 +14,7 @@ from nibabel.processing import resample_from_to
 from nibabel.spatialimages import HeaderDataError
 
 from datagen.errors import InputError
-from datagen.files import require_file, whole_file
+from datagen.files import is_nifti, require_file, whole_file
 from datagen.lesions import label_lesions
 
 # affines of the same grid, written by different programs, differ by rounding alone
@@ -109,6 +109,11 @@ def grid_of(image: nib.Nifti1Image) -> Grid:
     """Return the grid on which the image lies."""
     x, y, z = image.shape
     return Grid((x, y, z), np.asarray(image.affine, np.float64))
+
+
+def canonical_data(image: nib.Nifti1Image) -> np.ndarray:
+    """Return the image's values in the order and direction of closest-canonical axes (RAS+)."""
+    return np.asanyarray(nib.as_closest_canonical(image).dataobj)
 
 
 def canonical_grid(image: nib.Nifti1Image) -> Grid:
@@ -220,7 +225,7 @@ def same_grid(first: nib.Nifti1Image, second: nib.Nifti1Image) -> bool:
 
 def save_like(data: np.ndarray, reference: nib.Nifti1Image, path: Path) -> None:
     """Write `data` with the reference's affine, codes and units as NIfTI, whole or not at all."""
-    if not path.name.endswith((".nii", ".nii.gz")):
+    if not is_nifti(path):
         raise InputError(f"{path}: the name of a NIfTI file must end in .nii.gz or .nii")
     header = reference.header.copy()
     header.set_data_dtype(data.dtype)

@@ -1,6 +1,5 @@
 """The agreement report: everything that is known about an estimator, in tables and on one page."""
 
-import json
 from importlib import metadata, resources
 from typing import Any, NamedTuple
 
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from datagen.files import make_folder, whole_file, write_table
+from datagen.files import make_folder, write_json, write_table, write_text
 from datagen.inspection import embed_figure, save_figure
 from datagen.progress import track
 from datagen.store import PairFile
@@ -110,10 +109,8 @@ def _write(findings: Findings, saved: SavedEstimator, settings: EvaluateSettings
         save_figure(figure, out / f"{name}.png")
     write_table(out / "by_bin.csv", findings.compared.by_bin(), ("from", "to", *ERRORS))
     write_table(out / "by_group.csv", findings.compared.by_group(), ("group", *ERRORS))
-    with whole_file(out / "agreement.json") as partial:
-        partial.write_text(json.dumps(findings.summary(), indent=2) + "\n", encoding="utf-8")
-    with whole_file(out / _PAGE) as partial:
-        partial.write_text(_page(findings, saved, figures, settings), encoding="utf-8")
+    write_json(out / "agreement.json", findings.summary())
+    write_text(out / _PAGE, _page(findings, saved, figures, settings))
 
 
 def _draw_slopes(saved: SavedEstimator, settings: EvaluateSettings) -> Figure:

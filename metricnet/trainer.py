@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from datagen.config import Settings, format_recipe, read_recipe
 from datagen.errors import InputError
-from datagen.files import make_folder, whole_file, write_table
+from datagen.files import make_folder, write_table, write_text
 from metricnet import launch
 from metricnet.config import Precision
 from metricnet.runs import BEST, CONFIG, HISTORY, LAST, read_checkpoint, resolve_precision
@@ -45,8 +45,7 @@ def open_run(folder: Path, section: str, settings: Settings, resume: bool) -> Pa
     is_begun = resume and last.is_file()
     if is_begun:
         read_checkpoint(last)
-    with whole_file(config) as partial:
-        partial.write_text(recipe, encoding="utf-8")
+    write_text(config, recipe)
     return last if is_begun else None
 
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 from datagen.lesions import score_lesions
 from datagen.scans import Scans
 from segnet.evaluation import dice_coefficient
-from segnet.inference import find_lesions
+from segnet.inference import lesion_mask
 
 DEFAULT_THRESHOLD_Z = 4.0
 _THRESHOLDS_Z = np.arange(2.0, 10.01, 0.5)
@@ -63,7 +63,7 @@ def _scores_by_threshold(scans: Scans, min_volume_mm3: float) -> list[float]:
     scores = []
     for threshold_z in _THRESHOLDS_Z:
         level = threshold_z / (2 * _THRESHOLDS_Z[-1])
-        mask = find_lesions(steps, level, min_volume_mm3, scans.grid)
+        mask = lesion_mask(steps, level, min_volume_mm3, scans.grid)
         scores.append(dice_and_f1(scans, mask))
     return scores
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cc3d
-import nibabel as nib
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
@@ -63,7 +62,7 @@ def draw_case(case: CaseVolumes) -> Figure:
     """Draw up to three axial slices, a row each: visit 1, visit 2, visit 2 with outlines.
 
     The slices go through the largest lesions of truth and prediction; a case without any shows its
-    middle slice.
+    middle slice. The patient's left is on the left.
     """
     case = _crop(case)
     levels = _slices(case.truth | case.prediction)
@@ -79,6 +78,8 @@ def draw_case(case: CaseVolumes) -> Figure:
             image = scan[:, :, level].T
             axes.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower", aspect=aspect)
             axes.set_axis_off()
+            for place, side in ((0.02, "L"), (0.94, "R")):
+                axes.text(place, 0.93, side, color="white", transform=axes.transAxes)
         _outline(row[2], case.truth[:, :, level], TRUTH)
         _outline(row[2], case.prediction[:, :, level], PREDICTION)
     titles = ("visit 1", "visit 2", "visit 2: truth blue, prediction orange")
@@ -95,16 +96,12 @@ def read_case(paths: Mapping[str, str]) -> CaseVolumes:
     time1, time2 = (volumes.read_image(Path(paths[key])) for key in ("time1", "time2"))
     truth, prediction = (volumes.read_mask(Path(paths[key])) for key in ("truth", "prediction"))
     return CaseVolumes(
-        _canonical(time1).astype(np.float32),
-        _canonical(time2).astype(np.float32),
-        _canonical(truth) > 0,
-        _canonical(prediction) > 0,
+        volumes.canonical_data(time1).astype(np.float32),
+        volumes.canonical_data(time2).astype(np.float32),
+        volumes.canonical_data(truth) > 0,
+        volumes.canonical_data(prediction) > 0,
         volumes.canonical_grid(time2).spacing_mm,
     )
-
-
-def _canonical(image: nib.Nifti1Image) -> np.ndarray:
-    return np.asanyarray(nib.as_closest_canonical(image).dataobj)
 
 
 def _outline(axes: object, mask: Bool[np.ndarray, "x y"], colour: str) -> None:

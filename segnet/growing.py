@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from datagen.scans import Scans
 from segnet.baselines import brightening, dice_and_f1
-from segnet.inference import find_lesions
+from segnet.inference import lesion_mask
 
 _KAPPAS = np.arange(1.0, 4.01, 0.5)
 DEFAULT_KAPPA = 2.0
@@ -68,7 +68,7 @@ def fit_kappa(cases: Sequence[Scans], min_volume_mm3: float) -> float:
 def _scores_by_kappa(case: Scans, min_volume_mm3: float) -> list[float]:
     evidence = _evidence(case)
     maps = (_grown(evidence, case.brain, float(kappa)) for kappa in _KAPPAS)
-    return [dice_and_f1(case, find_lesions(one, 0.5, min_volume_mm3, case.grid)) for one in maps]
+    return [dice_and_f1(case, lesion_mask(one, 0.5, min_volume_mm3, case.grid)) for one in maps]
 
 
 def _evidence(scans: Scans) -> Float32[np.ndarray, "2 x y z"]:

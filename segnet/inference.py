@@ -112,7 +112,7 @@ def label_volume(
     return labels.astype(np.uint8)
 
 
-def find_lesions(
+def lesion_mask(
     probability: Float[np.ndarray, "x y z"], threshold: float, min_volume_mm3: float, grid: Grid
 ) -> Bool[np.ndarray, "x y z"]:
     """Mask of the lesions: probability at or above the threshold, larger than the volume."""

@@ -101,9 +101,8 @@ def learned_term(settings: TrainSettings) -> LearnedTerm | None:
     saved = load_estimator(settings.estimator) if settings.estimator else load_pretrained()
     origin = settings.estimator or "of the package"
     # the structured form takes patches of any size
-    for name in (
-        ("spacing_mm",) if saved.estimator.form == "structured" else ("patch", "spacing_mm")
-    ):
+    fixed = ["spacing_mm"] if saved.estimator.form == "structured" else ["patch", "spacing_mm"]
+    for name in fixed:
         trained, wanted = getattr(saved.agreement, name), getattr(settings, name)
         if trained != wanted:
             raise InputError(

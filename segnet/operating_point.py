@@ -10,12 +10,12 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from datagen.errors import InputError
-from datagen.files import whole_file
+from datagen.files import write_json
 from datagen.lesions import Rule, score_lesions
 from datagen.scans import Scans
 from segnet.config import MIN_VOLUME_MM3, PredictSettings
 from segnet.data import LabelledScans
-from segnet.inference import find_lesions, predict_probabilities
+from segnet.inference import lesion_mask, predict_probabilities
 
 FILE_NAME = "operating_point.json"
 THRESHOLD = 0.5
@@ -63,8 +63,7 @@ def _steps_from_usual(point: tuple[float, float]) -> int:
 
 def save_point(run: Path, point: OperatingPoint) -> None:
     """Write the point into a run folder."""
-    with whole_file(run / FILE_NAME) as partial:
-        partial.write_text(json.dumps(point._asdict(), indent=2) + "\n", encoding="utf-8")
+    write_json(run / FILE_NAME, point._asdict())
 
 
 def read_point(run: Path) -> OperatingPoint | None:
@@ -143,7 +142,7 @@ def _scores(
     maps: Float32[np.ndarray, "class x y z"]
     maps = predict_probabilities(network, scans, patch, _OVERLAP)
     probability = maps.sum(axis=0)
-    return [_score(scans, find_lesions(probability, *point, scans.grid)) for point in points]
+    return [_score(scans, lesion_mask(probability, *point, scans.grid)) for point in points]
 
 
 def _score(scans: Scans, found: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from datagen import volumes
 from datagen.cohort import of_split, read_cohort
 from datagen.errors import InputError
-from datagen.files import require_writable, write_table
+from datagen.files import is_nifti, require_writable, write_table
 from datagen.layouts import Case
 from datagen.progress import track
 from datagen.scans import Scans, read_scans
@@ -24,8 +24,8 @@ from segnet.detector import Detector, load_detector, load_pretrained
 from segnet.ensemble import AllMaps, require_alike, side_by_side
 from segnet.inference import (
     Detection,
-    find_lesions,
     label_volume,
+    lesion_mask,
     list_lesions,
     predict_probabilities,
 )
@@ -122,7 +122,7 @@ def find_labels(
     labels = label_volume(probabilities, threshold)
     if settings.closing_mm:
         labels = close_gaps(labels, settings.closing_mm, grid.spacing_mm)
-    is_large = find_lesions((labels > 0).astype(np.float32), 0.5, min_volume_mm3, grid)
+    is_large = lesion_mask((labels > 0).astype(np.float32), 0.5, min_volume_mm3, grid)
     labels = labels * is_large
     return (
         keep_largest(labels, settings.largest_components) if settings.largest_components else labels
@@ -136,7 +136,7 @@ def _cases(settings: PredictSettings) -> list[Case]:
         return of_split(read_cohort(settings.cohort), settings.split)
     if not (settings.time1 and settings.time2):
         raise InputError("--time1 and --time2 are needed, or --cohort for many cases")
-    if not settings.out.name.endswith((".nii", ".nii.gz")):
+    if not is_nifti(settings.out):
         raise InputError(f"--out {settings.out}: the mask's name must end in .nii.gz or .nii")
     given = [path for path in (settings.time1, settings.time2, settings.brain_mask) if path]
     for path in paths_beside(settings.out):

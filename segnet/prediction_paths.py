@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from datagen.files import nifti_stem
 from datagen.layouts import Case
 
 _BIDS_SCAN = re.compile(r"(sub-[^_]+)_(ses-[^_]+)_.*FLAIR\.nii(\.gz)?$")
@@ -32,6 +33,6 @@ def cohort_paths(folder: Path, case: Case) -> PredictionPaths:
 
 def paths_beside(mask: Path) -> PredictionPaths:
     """Paths for one case: the map and the table lie beside the mask, under its name."""
-    stem = mask.name.removesuffix(".gz").removesuffix(".nii")
+    stem = nifti_stem(mask.name)
     probability = mask.with_name(f"{stem}_probability.nii.gz")
     return PredictionPaths(mask, probability, mask.with_name(f"{stem}_lesions.csv"))

@@ -9,7 +9,7 @@ import jinja2
 
 from datagen.config import format_recipe
 from datagen.errors import InputError
-from datagen.files import read_table, whole_file
+from datagen.files import read_table, write_text
 from datagen.inspection import embed_figure
 from datagen.progress import track
 from metricnet.runs import read_config, read_history
@@ -46,8 +46,7 @@ def write_report(run: Path | None, scores: Path | None, out: Path, most_cases: i
         **about_run,
         **about_scores,
     )
-    with whole_file(out) as partial:
-        partial.write_text(page, encoding="utf-8")
+    write_text(out, page)
     return out
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from datagen.errors import InputError
-from datagen.files import checksum, whole_file
+from datagen.files import checksum, whole_file, write_json
 from datagen.layouts import Case
 from datagen.progress import track
 from datagen.scans import Scans
@@ -68,5 +68,4 @@ def _store(folder: Path, digest: str, case: LabelledScans) -> None:
         "box": [[int(side.start), int(side.stop)] for side in case.box],
     }
     # the index comes last: where it is, the arrays are complete
-    with whole_file(folder / f"{digest}.json") as partial:
-        partial.write_text(json.dumps(index), encoding="utf-8")
+    write_json(folder / f"{digest}.json", index)

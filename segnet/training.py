@@ -20,7 +20,7 @@ from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
 from segnet.data import LabelledScans, PatchSample
 from segnet.early_stop import EarlyStop
 from segnet.evaluation import dice_coefficient
-from segnet.inference import find_lesions, label_volume, predict_probabilities
+from segnet.inference import label_volume, lesion_mask, predict_probabilities
 from segnet.learned import LearnedTerm, learned_term
 from segnet.losses import dice_loss
 from segnet.objective import LossInputs, LossPlan, LossTerms, as_inputs, foreground, total_loss
@@ -152,7 +152,7 @@ class SegmentationTask(lightning.LightningModule):
         scans = case.scans
         found = predict_probabilities(self.network, scans, self._patch, overlap=0.0)
         total = found.sum(axis=0)
-        prediction = find_lesions(total, 0.5, MIN_VOLUME_MM3, scans.grid)
+        prediction = lesion_mask(total, 0.5, MIN_VOLUME_MM3, scans.grid)
         labels = label_volume(found, 0.5) * prediction
         classes = range(1, len(found) + 1)
         dice = float(np.mean([dice_coefficient(case.labels == k, labels == k) for k in classes]))

@@ -43,9 +43,10 @@ def pack_case(sources: Sequence[Mapping[str, str]], lesions: Sequence[Mapping[st
     truth = volumes.read_mask(Path(sources[0]["truth"]))
     scans = [_scan(sources[0][visit]) for visit in ("time1", "time2")]
     predictions = {
-        row["method"]: _canonical(volumes.read_mask(Path(row["prediction"]))) > 0 for row in sources
+        row["method"]: volumes.canonical_data(volumes.read_mask(Path(row["prediction"]))) > 0
+        for row in sources
     }
-    wanted, grid = _canonical(truth) > 0, volumes.canonical_grid(truth)
+    wanted, grid = volumes.canonical_data(truth) > 0, volumes.canonical_grid(truth)
     box = _box(scans, [wanted, *predictions.values()])
     cut = grid.cropped(box)
     packed = {
@@ -77,11 +78,7 @@ def _lesion(row: Mapping[str, str], grid: Grid) -> dict[str, Any]:
 def _scan(path: str) -> Float[np.ndarray, "x y z"] | None:
     if not path:
         return None
-    return _canonical(volumes.read_image(Path(path))).astype(np.float32)
-
-
-def _canonical(image: nib.Nifti1Image) -> np.ndarray:
-    return np.asanyarray(nib.as_closest_canonical(image).dataobj)
+    return volumes.canonical_data(volumes.read_image(Path(path))).astype(np.float32)
 
 
 def _box(

@@ -12,7 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from datagen.errors import InputError
-from datagen.files import make_folder, whole_file
+from datagen.files import make_folder, write_json
 from metricnet import runs
 from segnet.comparison.plan import Cell, find_cell, fold_cohort, write_folds
 from segnet.comparison.settings import (
@@ -71,7 +71,7 @@ def run_cell(settings: CompareSettings, name: str) -> Cell:
         )
         _score(settings, cohort, folder)
     # this file comes last: where it is, the cell is complete
-    _write(folder / _DONE, {"settings": _recorded(settings, cell), **cost._asdict()})
+    write_json(folder / _DONE, {"settings": _recorded(settings, cell), **cost._asdict()})
     return cell
 
 
@@ -102,10 +102,10 @@ def _train(method: Method, cell: Cell, cohort: Path, folder: Path) -> float:
     if before.is_finished:
         return before.seconds
     started, clock = time.time(), time.monotonic()
-    _write(note, {"seconds": before.seconds, "started": started})
+    write_json(note, {"seconds": before.seconds, "started": started})
     train(train_settings(method, cohort, run, cell.seed))
     seconds = before.seconds + time.monotonic() - clock
-    _write(note, {"seconds": seconds, "started": None})
+    write_json(note, {"seconds": seconds, "started": None})
     return seconds
 
 
@@ -170,11 +170,6 @@ def _peak_gib() -> float | None:
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(line for line in lines if line.startswith("VmHWM:"))
     return int(peak.split()[1]) / 2**20
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:

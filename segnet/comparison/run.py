@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from datagen.config import format_recipe
 from datagen.crew import Crew
 from datagen.errors import InputError
-from datagen.files import read_table, whole_file, write_table
+from datagen.files import read_table, whole_file, write_table, write_text
 from segnet import curves, training
 from segnet.comparison.cells import read_cost
 from segnet.comparison.gathering import Finished, over_seeds, read_cell, values_by_seed
@@ -64,8 +64,7 @@ def prepare(settings: CompareSettings) -> list[Cell]:
         _require_trainable(settings, cell.method)
     unfinished = [cell for cell in cells if read_cost(settings, cell) is None]
     write_folds(settings)
-    with whole_file(settings.out / CONFIG) as partial:
-        partial.write_text(format_recipe(SECTION, settings), encoding="utf-8")
+    write_text(settings.out / CONFIG, format_recipe(SECTION, settings))
     return unfinished
 
 
@@ -144,7 +143,7 @@ def _tabulate(
     _write(out / "thresholds.csv", sweep, SweepPoint)
     _write_cells(out, finished)
     for suffix, turn in ((".md", as_markdown), (".tex", as_latex)):
-        _write_text(out / f"table{suffix}", "\n".join(turn(sheet) for sheet in (papers, tested)))
+        write_text(out / f"table{suffix}", "\n".join(turn(sheet) for sheet in (papers, tested)))
     _save(draw_methods(summaries, seeds), out / "methods.png")
     _save(draw_front(summaries), out / "front.png")
     if sweep:
@@ -178,11 +177,6 @@ def _write_cells(out: Path, finished: Sequence[Finished]) -> None:
 
 def _write(path: Path, rows: Sequence[Any], kind: Any) -> None:
     write_table(path, [row._asdict() for row in rows], kind._fields)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -11,12 +11,12 @@ from jaxtyping import Bool, Float
 from datagen import volumes
 from datagen.cohort import of_split, read_cohort
 from datagen.errors import InputError
+from datagen.files import NIFTI, is_nifti, nifti_stem
 from datagen.layouts import Case
 from datagen.lesions import foreground_box
 from datagen.volumes import Grid
 from segnet.prediction_paths import cohort_paths, paths_beside
 
-_SUFFIXES = (".nii.gz", ".nii")
 # affines differ by this much, in each of their elements, where programs rounded them differently
 _ELEMENT_TOLERANCE = 1e-3
 _ROUNDING = 1e-5
@@ -127,7 +127,7 @@ def read_pair(case: Case, found: Found, lowest_threshold: float) -> MaskPair:
 
 def stem(path: Path) -> str:
     """Return a file's name without the suffix of NIfTI."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    return nifti_stem(path.name)
 
 
 def _voxels(
@@ -160,7 +160,7 @@ def _require_probability(probability: np.ndarray, path: Path) -> None:
 def _truths(source: Path, split: str) -> list[Case]:
     """Cases of a cohort, or of plain masks, which are then their own only volumes."""
     masks = _masks_in(source) if source.is_dir() else [source]
-    if not masks or not masks[0].name.endswith(_SUFFIXES):
+    if not masks or not is_nifti(masks[0]):
         return _of_cohort(source, split)
     names = [stem(path) for path in masks]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -182,7 +182,9 @@ def _of_cohort(source: Path, split: str) -> list[Case]:
 
 def _masks_in(folder: Path) -> list[Path]:
     return sorted(
-        path for path in folder.iterdir() if path.name.endswith(_SUFFIXES) and path.is_file()
+        path
+        for path in folder.iterdir()
+        if is_nifti(path) and path.is_file() and not path.name.startswith(".")
     )
 
 
@@ -192,7 +194,7 @@ def _find(source: Path, case: Case, kind: str) -> Path:
         return source
     own = cohort_paths(source, case)
     candidates = [own.probability if kind == "probability" else own.mask]
-    candidates += [source / f"{case.name}{suffix}" for suffix in _SUFFIXES]
+    candidates += [source / f"{case.name}{suffix}" for suffix in NIFTI]
     found = next((path for path in candidates if path.is_file()), None)
     if found is None:
         raise InputError(f"case {case.name}: no prediction {candidates[0]}, nor {candidates[1]}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from datagen.config import format_recipe
-from datagen.files import whole_file, write_table
+from datagen.files import whole_file, write_table, write_text
 from segnet import tables
 from segnet.config import EvaluateSettings
 from segnet.evaluation.case import CaseResult, CaseScore, VoxelRow
@@ -166,7 +166,7 @@ def write_tables(evaluation: Evaluation, lesions: TextIO, settings: EvaluateSett
         _write_texts(
             [tables.rank_sheet(ranks), tables.comparison_sheet(comparisons)], out / "comparisons"
         )
-    _write_text(out / "config.toml", format_recipe("segnet.evaluate", settings))
+    write_text(out / "config.toml", format_recipe("segnet.evaluate", settings))
     # the report begins with this table: where it is, the others are complete
     write_table(out / "sources.csv", evaluation.sources, SOURCE_COLUMNS)
 
@@ -177,13 +177,8 @@ def as_rows(rows: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def _write_texts(sheets: Sequence[tables.Sheet], path: Path) -> None:
-    _write_text(path.with_suffix(".md"), "\n".join(tables.as_markdown(sheet) for sheet in sheets))
-    _write_text(path.with_suffix(".tex"), "\n".join(tables.as_latex(sheet) for sheet in sheets))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(path.with_suffix(".md"), "\n".join(tables.as_markdown(sheet) for sheet in sheets))
+    write_text(path.with_suffix(".tex"), "\n".join(tables.as_latex(sheet) for sheet in sheets))
 
 
 def _froc_point(point: SweepPoint) -> FrocPoint:

@@ -117,6 +117,15 @@ def test_folders_of_masks_are_matched_by_name(masks, evaluate, tmp_path):
     assert (row["case"], row["method"], row["f1"]) == ("p1", "found", "0.5")
 
 
+def test_hidden_files_of_a_folder_are_no_masks(masks, evaluate, tmp_path):
+    for folder, name in (("truths", "truth"), ("found", "prediction")):
+        (tmp_path / folder).mkdir()
+        for stem in ("p1", "._p1"):
+            shutil.copy(masks[name], tmp_path / folder / f"{stem}.nii.gz")
+    rows = evaluate("cases", tmp_path / "truths", tmp_path / "found")
+    assert [row["case"] for row in rows] == ["p1"]
+
+
 def test_a_mean_without_cases_is_empty_not_nan(masks, evaluate):
     rows = evaluate("aggregate", masks["empty"], masks["empty"], "--rule", "msseg2")
     assert {row["mean"] for row in rows} == {""}

@@ -4,7 +4,7 @@ import torch
 
 from datagen.scans import Scans
 from datagen.volumes import Grid
-from segnet.inference import find_lesions, list_lesions, predict_probability
+from segnet.inference import lesion_mask, list_lesions, predict_probability
 
 GRID = Grid((20, 20, 20), np.diag([2.0, 1.0, 1.0, 1.0]))
 
@@ -20,18 +20,18 @@ def probability() -> np.ndarray:
 
 
 def test_lesions_up_to_the_minimum_volume_are_dropped(probability):
-    assert find_lesions(probability, 0.5, 0.0, GRID).sum() == 9
-    assert find_lesions(probability, 0.5, 2.0, GRID).sum() == 8
-    assert find_lesions(probability, 0.5, 16.0, GRID).sum() == 0
+    assert lesion_mask(probability, 0.5, 0.0, GRID).sum() == 9
+    assert lesion_mask(probability, 0.5, 2.0, GRID).sum() == 8
+    assert lesion_mask(probability, 0.5, 16.0, GRID).sum() == 0
 
 
 def test_a_voxel_at_the_threshold_is_lesion(probability):
     threshold = float(probability[16, 15, 15])
-    assert find_lesions(probability, threshold, 0.0, GRID)[16, 15, 15]
+    assert lesion_mask(probability, threshold, 0.0, GRID)[16, 15, 15]
 
 
 def test_lesions_are_listed_by_confidence_in_millimetres(probability):
-    mask = find_lesions(probability, 0.5, 0.0, GRID)
+    mask = lesion_mask(probability, 0.5, 0.0, GRID)
     first, second = list_lesions(mask, probability, GRID)
     assert (first.id, second.id) == (1, 2)
     assert (first.volume_mm3, first.x_mm, first.y_mm, first.z_mm) == (2.0, 20.0, 10.0, 10.0)
