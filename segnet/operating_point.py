@@ -140,7 +140,7 @@ def _scores(
     points: Sequence[tuple[float, float]],
 ) -> list[float]:
     maps: Float32[np.ndarray, "class x y z"]
-    maps = predict_probabilities(network, scans, patch, _OVERLAP)
+    maps = predict_probabilities(network, scans, patch, _OVERLAP, precision="auto")
     probability = maps.sum(axis=0)
     return [_score(scans, lesion_mask(probability, *point, scans.grid)) for point in points]
 

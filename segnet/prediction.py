@@ -158,7 +158,7 @@ def _detectors(settings: PredictSettings) -> list[Detector]:
 def _predictor(settings: PredictSettings, detectors: Sequence[Detector]) -> Predictor:
     match settings.baseline:
         case None:
-            return average(detectors, settings.overlap, settings.flips)
+            return average(detectors, settings)
         case "empty":
             return _baseline(baselines.no_lesions, "the empty baseline")
         case "subtraction":
@@ -175,7 +175,7 @@ def _baseline(found: Callable[[Scans], Float32[np.ndarray, "x y z"]], name: str)
     return Predictor(lambda scans: found(scans)[None, None], 1.0, name)
 
 
-def average(detectors: Sequence[Detector], overlap: float, flips: bool = False) -> Predictor:
+def average(detectors: Sequence[Detector], settings: PredictSettings) -> Predictor:
     """Return a predictor by the mean map of some detectors, on the GPU where there is one.
 
     Raises InputError where they work on different grids or classes.
@@ -188,8 +188,9 @@ def average(detectors: Sequence[Detector], overlap: float, flips: bool = False) 
             predict_probabilities,
             detector.network.to(device),
             patch=detector.architecture.patch,
-            overlap=overlap,
-            flips=flips,
+            overlap=settings.overlap,
+            flips=settings.flips,
+            precision=settings.precision,
         )
         for detector in detectors
     ]

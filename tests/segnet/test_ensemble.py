@@ -8,6 +8,7 @@ from datagen.errors import InputError
 from datagen.files import read_table
 from datagen.scans import Scans
 from datagen.volumes import Grid
+from segnet.config import PredictSettings
 from segnet.detector import Architecture, Detector
 from segnet.ensemble import require_alike, side_by_side
 from segnet.inference import list_lesions, predict_probabilities
@@ -114,5 +115,7 @@ def test_networks_run_on_the_gpu_where_there_is_one(has_gpu, place, monkeypatch)
     network, places = build_unet("strided", 4), []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     monkeypatch.setattr(network, "to", lambda device: places.append(device.type))
-    average([Detector("a", network, Architecture("strided", 4, 2, 16, 1.0), None)], 0.25)
+    average(
+        [Detector("a", network, Architecture("strided", 4, 2, 16, 1.0), None)], PredictSettings()
+    )
     assert places == [place]

@@ -4,7 +4,8 @@ import torch
 
 from datagen.scans import Scans
 from datagen.volumes import Grid
-from segnet.inference import lesion_mask, list_lesions, predict_probability
+from segnet.inference import lesion_mask, list_lesions, predict_probabilities
+from segnet.unet import build_unet
 
 GRID = Grid((20, 20, 20), np.diag([2.0, 1.0, 1.0, 1.0]))
 
@@ -54,6 +55,20 @@ def test_windows_are_blended_into_what_a_pointwise_network_gives_at_once(shape, 
     def network(windows: torch.Tensor) -> torch.Tensor:
         return windows[:, 1:] - windows[:, :1]
 
-    found = predict_probability(network, scans, patch=16, overlap=0.5)
+    (found,) = predict_probabilities(network, scans, patch=16, overlap=0.5)
     wanted = brain / (1 + np.exp(time1 - time2))
     np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_half_precision_hardly_moves_a_probability(rng):
+    torch.manual_seed(0)
+    network = build_unet("siamese", 8).eval()
+    visits = rng.normal(size=(2, 24, 24, 24)).astype(np.float32)
+    brain = np.ones((24, 24, 24), bool)
+    scans = Scans(visits[0], visits[1], brain, ~brain, Grid(brain.shape, np.eye(4)))
+    full, half = (
+        predict_probabilities(network, scans, 16, 0.25, precision=precision)
+        for precision in ("32", "bf16")
+    )
+    assert half.dtype == np.float32
+    assert 0 < np.abs(full - half).max() < 0.01
