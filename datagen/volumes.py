@@ -199,8 +199,11 @@ def normalise(
     deviation = (upper - lower) / 1.349
     if deviation <= 0:
         raise InputError("the scan has one intensity inside the brain; is it the right file?")
-    scaled = (np.where(brain, scan, low) - median) / deviation
-    normalised: np.ndarray = np.clip(scaled, -_CLIP_Z, _CLIP_Z).astype(np.float32)
+    outside, of_brain = (
+        np.clip((values - median) / deviation, -_CLIP_Z, _CLIP_Z) for values in (low, inside)
+    )
+    normalised = np.full(scan.shape, outside, dtype=np.float32)
+    normalised[brain] = of_brain
     return normalised
 
 

@@ -101,6 +101,9 @@ def label_volume(
 
     With one class: 1 where its probability is at or above the threshold.
     """
+    if len(probabilities) == 1:
+        is_lesion: np.ndarray = probabilities[0] >= threshold
+        return is_lesion.astype(np.uint8)
     is_object = probabilities.sum(axis=0) >= threshold
     labels: np.ndarray = (probabilities.argmax(axis=0) + 1) * is_object
     return labels.astype(np.uint8)
