@@ -100,7 +100,7 @@ def time_steps(labels: Tensor, repeats: int) -> dict[str, float]:
 
 def make_step(plan: LossPlan, sample: PatchSample) -> Callable[[], None]:
     torch.manual_seed(0)
-    network = build_unet("strided", 16).to(sample.visits.device)
+    network = build_unet("siamese", 16).to(sample.visits.device)
     task = SegmentationTask(network, None, plan, EDGE, Optimisation(1e-3))
     task.log = lambda *_, **__: None  # type: ignore[method-assign]
     optimiser = task.configure_optimizers()["optimizer"]

@@ -25,8 +25,8 @@ from segnet.unet import build_unet
 
 # ours first; then MONAI's BasicUNet and DynUNet, as 'segnet train --network' builds them
 _NETWORKS: dict[Network, str] = {
-    "strided": "strided (default)",
-    "siamese": "siamese",
+    "siamese": "siamese (default)",
+    "strided": "strided",
     "full_resolution": "MONAI BasicUNet",
     "dynunet": "MONAI DynUNet",
 }
@@ -76,7 +76,7 @@ def compare_steps(channels: int, batch: int, repeats: int, seed: int) -> None:
             taken = seconds(step)
             if repeat:  # the first of each is warming up
                 times[name].append(taken)
-    ours = statistics.median(times["strided"])
+    ours = statistics.median(times["siamese"])
     print(f"\n{channels} channels, batch {batch} x {_PATCH}³, medians of {repeats} steps in turn")
     print("| network | parameters | patches a second | time of a step, as a multiple of ours |")
     print("|---|---|---|---|")

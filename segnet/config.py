@@ -10,7 +10,7 @@ from datagen.lesions import Rule
 from metricnet.config import Precision
 from segnet.choices import Augmentation, Difference, Form, Loss, Region, RegionSchedule, Sign
 
-Network = Literal["strided", "siamese", "full_resolution", "vnet", "dynunet"]
+Network = Literal["siamese", "strided", "full_resolution", "vnet", "dynunet"]
 Schedule = Literal["cosine", "constant", "halving"]
 SplitChoice = Literal["all", "train", "validation", "test"]
 Baseline = Literal["empty", "subtraction", "growing"]
@@ -92,9 +92,9 @@ class TrainSettings(Settings):
         2, description="Labels 0 to N - 1 of the truth; 2: new lesion or not.", ge=2, le=255
     )
     network: Network = Field(
-        "strided",
-        description="U-Net with a strided stem, that with one encoder for both visits, without "
-        "a stem, V-Net, or nnU-Net's architecture.",
+        "siamese",
+        description="One encoder for both visits; a U-Net of both as channels, that at full "
+        "resolution, V-Net, or nnU-Net's architecture.",
     )
     channels: int = Field(
         16, description="Channels at the first level; V-Net has 16.", ge=4, multiple_of=4

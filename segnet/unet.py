@@ -44,13 +44,13 @@ class TwoVisitUNet(nn.Module):
 def build_unet(network: Network, channels: int, classes: int = 2) -> TwoVisitUNet:
     """Return a network from two FLAIR channels to one logit per voxel, or one per class.
 
-    "full_resolution" convolves at full resolution, as published U-Nets do; "strided" works from
-    half the resolution on, with residual blocks, and is some ten times faster on a CPU; "siamese"
-    is that with one encoder for both visits, and the change of its features; "vnet" is
-    V-Net (Milletari et al. 2016), residual throughout; "dynunet" is the architecture of nnU-Net
-    with four resolutions below the first, without deep supervision. The patch's edge must be a
-    multiple of 16, for the last two above 16. `channels` is the number at the first level. Raises
-    InputError for another number than V-Net's.
+    "siamese" works from half the resolution on, with residual blocks, and has one encoder for both
+    visits, whose decoder sees the change of its features; "strided" is that with both visits as
+    channels of one scan; "full_resolution" convolves at full resolution, as published U-Nets do;
+    "vnet" is V-Net (Milletari et al. 2016), residual throughout; "dynunet" is the architecture of
+    nnU-Net with four resolutions below the first, without deep supervision. The patch's edge must
+    be a multiple of 16, for the last two above 16. `channels` is the number at the first level.
+    Raises InputError for another number than V-Net's.
     """
     outputs = 1 if classes == 2 else classes
     unet: nn.Module
