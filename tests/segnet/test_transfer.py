@@ -20,7 +20,7 @@ SHORT += ["--channels", "8"]
 
 def test_a_network_starts_with_the_weights_of_another_run(tiny_run, tiny_cohort):
     torch.manual_seed(9)
-    network = build_unet("strided", 8)
+    network = build_unet("siamese", 8)
     start_from(network, tiny_run, TrainSettings(cohort=tiny_cohort, channels=8))
     trained = runs.best_weights(tiny_run)
     for name, weight in network.state_dict().items():
@@ -31,7 +31,7 @@ def test_a_network_starts_with_the_weights_of_another_run(tiny_run, tiny_cohort)
     ("other", "named"),
     [
         ({"channels": 16}, "--channels 8"),
-        ({"channels": 8, "network": "dynunet"}, "--network strid"),
+        ({"channels": 8, "network": "dynunet"}, "--network siamese"),
     ],
 )
 def test_a_run_of_another_network_is_refused(tiny_run, tiny_cohort, other, named):
