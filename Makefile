@@ -20,7 +20,7 @@ demo: .venv/installed  ## the main job, from simulated scans to runs/demo/report
 
 test: lint  ## lint, types, import contracts, tests with branch coverage
 	$(BIN)/coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile --cov --cov-report=term --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --durations=10
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

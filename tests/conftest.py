@@ -14,8 +14,15 @@ settings.register_profile(
 )
 settings.load_profile("steady")
 
+# minutes each: begun first, they leave no worker alone at the end
+SLOW = [f"test_{name}.py" for name in ("cluster", "resume", "processes", "compare", "build")]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 EDGE = 40
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow files first."""
+    items.sort(key=lambda item: item.path.name not in SLOW)
 
 
 @pytest.fixture
