@@ -77,7 +77,8 @@ def _splits(settings: PhantomSettings) -> list[Split]:
             f"{validation} of {settings.cases} patients for validation and {test} for the test "
             "leave none to train on; lower --validation-fraction or --test-fraction"
         )
-    return [*["train"] * train, *["validation"] * validation, *["test"] * test]  # type: ignore[list-item]
+    sizes: dict[Split, int] = {"train": train, "validation": validation, "test": test}
+    return [split for split, size in sizes.items() for _ in range(size)]
 
 
 def _clean_numbers(cases: int) -> set[int]:

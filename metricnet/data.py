@@ -19,6 +19,7 @@ from datagen.store import Agreement, PairFile
 _MOST_RELATIVES = 64  # pairs after its first among which a family lies
 _FLIPPED = 0.5  # share of the twos with relatives in the file that get a flipped lesion instead
 HALF = 128  # of 255: from here on is predicted
+TWO = 2  # draws that belong together: a pair and its relative
 
 # the six orders of the last three axes as swaps of neighbours: copied swap by swap, a volume is
 # turned five times as fast as in one copy that makes its first axis the last
@@ -92,6 +93,11 @@ class DrawSampler(Sampler[int]):
         rank = torch.distributed.get_rank() if distributed else 0
         processes = torch.distributed.get_world_size() if distributed else 1
         return [draw for draw in range(self._draws) if draw // self._together % processes == rank]
+
+
+def dealt_together(share: int) -> int:
+    """Draws that go to a process at a time: two relatives, or one where its share is odd."""
+    return 1 if share % TWO else TWO
 
 
 class PairDataset(Dataset[PairSample]):

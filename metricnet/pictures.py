@@ -91,7 +91,9 @@ def draw_slopes(
     pair: StoredPair, free: Float[np.ndarray, "d h w"], guided: Float[np.ndarray, "d h w"]
 ) -> Figure:
     """The slice of a pair that shows most, the slope of F̂, and the one that the loss passes on."""
-    truth, depth = pair.truth > 0, int(np.argmax(shown_of_all(pair)))
+    truth, sizes = pair.truth > 0, _kinds_shown(pair)
+    rarest = sizes.min(axis=0)
+    depth = int(np.argmax(rarest if rarest.any() else sizes.sum(axis=0)))
     # room for the hat of F̂
     figure = Figure(figsize=(11, 4.0), layout=ConstrainedLayoutEngine(h_pad=0.1))
     shown, *maps = figure.subplots(1, 3)
@@ -107,16 +109,16 @@ def draw_slopes(
     return figure
 
 
-def shown_of_all(pair: StoredPair) -> Int[np.ndarray, " d"]:
-    """Voxels that each slice shows of the rarest of what is hit, missed and false there.
+def most_of_all(pair: StoredPair) -> int:
+    """Voxels of the rarest of what is hit, missed and false, in the slice that shows most of it."""
+    return int(_kinds_shown(pair).min(axis=0).max())
 
-    Where no slice shows all three, the voxels of any of them.
-    """
+
+def _kinds_shown(pair: StoredPair) -> Int[np.ndarray, "3 d"]:
+    """Voxels of each slice that are hit, missed and false."""
     predicted, truth = pair.stored >= HALF, pair.truth > 0
     kinds = predicted & truth, truth & ~predicted, predicted & ~truth
-    sizes = np.array([kind.sum(axis=(1, 2)) for kind in kinds])
-    shown: np.ndarray = sizes.min(axis=0) if sizes.min(axis=0).any() else sizes.sum(axis=0)
-    return shown
+    return np.array([kind.sum(axis=(1, 2)) for kind in kinds])
 
 
 def _show_slope(axes: Axes, slope: Float[np.ndarray, "h w"], truth: np.ndarray, title: str) -> None:

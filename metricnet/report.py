@@ -118,10 +118,7 @@ def _draw_slopes(saved: SavedEstimator, settings: EvaluateSettings) -> Figure:
     data = PairDataset(settings.pairs, settings.split)
     scores = np.array([float(data.read(item).f1) for item in range(len(data))])
     nearest = np.argsort(np.abs(scores - 0.5), kind="stable")[:_LOOKED_AT]
-    pair = max(
-        (data.read(int(item)) for item in nearest),
-        key=lambda pair: pictures.shown_of_all(pair).max(),
-    )
+    pair = max((data.read(int(item)) for item in nearest), key=pictures.most_of_all)
     sample = as_sample(pair)
     slope = slope_of(saved.estimator, pair)
     pieces = cut_into_pieces(sample.probability[None], sample.truth[None])

@@ -15,7 +15,7 @@ from metricnet import launch, runs
 from metricnet.agreement import Comparison, measure
 from metricnet.checkpoint import FILE_NAME, SavedEstimator, load_estimator, save_estimator
 from metricnet.config import TrainSettings
-from metricnet.data import DrawSampler, PairDataset, PairSample
+from metricnet.data import TWO, DrawSampler, PairDataset, PairSample, dealt_together
 from metricnet.estimator import LesionEstimator, lesion_f1
 from metricnet.trainer import fit, make_trainer, open_run, require_finite
 
@@ -23,7 +23,6 @@ _SECTION = "metricnet.train"
 _BETWEEN = 0.75  # share of the twos of relatives that are shown a map between them
 _FADED = 0.3  # share of the maps that are shown in part
 _TINY = 1e-9
-_TWO = 2  # draws that belong together
 
 
 class Weights(NamedTuple):
@@ -93,7 +92,7 @@ class EstimatorTask(lightning.LightningModule):
 
 
 def _require_possible(settings: TrainSettings, agreement: Agreement, share: int) -> None:
-    if settings.contrast_weight and share % _TWO:
+    if settings.contrast_weight and share % TWO:
         raise InputError(
             f"--batch {settings.batch} gives each process {share} pairs, but they come in twos; "
             "give an even number to each, or --contrast-weight 0"
@@ -218,7 +217,7 @@ def train(settings: TrainSettings) -> Comparison:
     fit(
         trainer,
         task,
-        DataLoader(training, share, sampler=DrawSampler(draws, _TWO)),
+        DataLoader(training, share, sampler=DrawSampler(draws, dealt_together(share))),
         DataLoader(held_out, settings.batch),
         last,
     )

@@ -6,7 +6,7 @@ from datagen.densities import lesion_densities
 from datagen.errors import InputError
 from datagen.lesions import match_lesions, score_lesions
 from datagen.store import PairFile
-from metricnet.data import DrawSampler, PairDataset, flipped, turn_alike
+from metricnet.data import DrawSampler, PairDataset, dealt_together, flipped, turn_alike
 
 
 def test_draws_of_an_epoch_follow_those_of_the_one_before():
@@ -90,3 +90,5 @@ def test_draws_that_belong_together_go_to_one_process(monkeypatch, rank):
     first = 2 * rank
     assert list(DrawSampler(8, together=2)) == [first, first + 1, 4 + first, 5 + first]
     assert len(DrawSampler(8, together=2)) == 4
+    for share in (2, 3):
+        assert len(DrawSampler(3 * 2 * share, dealt_together(share))) == 3 * share

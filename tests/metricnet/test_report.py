@@ -11,7 +11,7 @@ from metricnet.checkpoint import load_estimator
 from metricnet.config import EvaluateSettings
 from metricnet.data import StoredPair
 from metricnet.edits import Changes, measure_edits, measure_slopes
-from metricnet.pictures import shown_of_all
+from metricnet.pictures import draw_slopes, most_of_all
 from metricnet.report import Findings, evaluate
 from metricnet.trajectory import Trajectory, follow
 
@@ -127,12 +127,24 @@ def test_pieces_that_change_no_score_count_as_no_change(tiny_estimator, tiny_pai
     assert np.abs(exact[exact != 0]).min() > 1e-5
 
 
-@pytest.mark.parametrize("deep", [True, False])
-def test_the_slice_with_most_to_see_is_drawn(deep):
+@pytest.fixture
+def pairs_to_show() -> tuple[StoredPair, StoredPair]:
+    """A pair with a slice of hit, missed and false voxels, and one with many missed alone."""
     stored, truth = np.zeros((2, 8, 16, 16), np.uint8)
-    truth[5, 1:3, 1:3] = 1
-    if deep:
-        truth[2, 1:4, 1:4] = 1
-        stored[2, 3:6, 3:6] = 200
-    pair = StoredPair(stored, truth, np.zeros((4, 2, 4, 4), np.float16), 0.5, 0)
-    assert shown_of_all(pair).argmax() == (2 if deep else 5)
+    truth[5, 1:9, 1:9] = 1
+    densities = np.zeros((4, 2, 4, 4), np.float16)
+    alone = StoredPair(stored.copy(), truth.copy(), densities, 0.5, 0)
+    truth[2, 1:4, 1:4] = 1
+    stored[2, 3:6, 3:6] = 200
+    return StoredPair(stored, truth, densities, 0.5, 0), alone
+
+
+def test_the_pair_with_all_kinds_is_shown_however_much_another_misses(pairs_to_show):
+    assert max(reversed(pairs_to_show), key=most_of_all) is pairs_to_show[0]
+
+
+def test_the_slice_with_most_to_see_is_drawn(pairs_to_show):
+    slope = np.arange(8 * 16 * 16, dtype=np.float32).reshape(8, 16, 16)
+    for pair, depth in zip(pairs_to_show, (2, 5), strict=True):
+        axes = draw_slopes(pair, slope, slope).axes[1]
+        assert np.array_equal(axes.images[0].get_array(), slope[depth])
