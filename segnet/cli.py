@@ -7,7 +7,8 @@ import click
 from datagen.errors import InputError
 from datagen.shell import SentenceGroup, from_settings, say
 from segnet.comparison.settings import SECTION, CompareSettings
-from segnet.config import EvaluateSettings, EvolutionSettings, PredictSettings, TrainSettings
+from segnet.config import EvolutionSettings, PredictSettings, TrainSettings
+from segnet.evaluation.settings import EvaluateSettings
 
 
 @click.group(cls=SentenceGroup)

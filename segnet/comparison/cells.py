@@ -22,8 +22,8 @@ from segnet.comparison.settings import (
     read_method,
     train_settings,
 )
-from segnet.config import EvaluateSettings
 from segnet.evaluation.run import evaluate
+from segnet.evaluation.settings import EvaluateSettings
 from segnet.prediction import predict
 from segnet.training import train
 

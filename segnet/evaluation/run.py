@@ -10,10 +10,10 @@ from joblib import Parallel, delayed
 
 from datagen.files import make_folder
 from datagen.progress import track
-from segnet.config import EvaluateSettings
 from segnet.evaluation.case import Choices, Outcome, attempt_case
 from segnet.evaluation.lesion_rows import LesionRow
 from segnet.evaluation.pairs import Job, list_jobs, unscored
+from segnet.evaluation.settings import EvaluateSettings
 from segnet.evaluation.surfaces import TOLERANCES_VOXELS
 from segnet.evaluation.tabulation import Evaluation, Failure, as_rows, tabulate, write_tables
 from segnet.tables import Sheet, aggregate_sheets, patient_sheet

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, TextIO
 from datagen.config import format_recipe
 from datagen.files import whole_file, write_table, write_text
 from segnet import tables
-from segnet.config import EvaluateSettings
 from segnet.evaluation.case import CaseResult, CaseScore, VoxelRow
 from segnet.evaluation.estimates import (
     CaseEstimate,
@@ -20,6 +19,7 @@ from segnet.evaluation.estimates import (
 from segnet.evaluation.lesion_rows import SizeBin, add_up
 from segnet.evaluation.paired import Comparison, MeanRank, clean_values, compare, mean_ranks
 from segnet.evaluation.patients import CleanCase, PatientLevel, clean_cases, patient_level
+from segnet.evaluation.settings import EvaluateSettings
 from segnet.evaluation.summaries import Summary, summarise, values_of
 from segnet.evaluation.sweeps import SweepPoint, SweepRow, summarise_sweep
 

@@ -1,6 +1,5 @@
 import shutil
 
-import nibabel as nib
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -14,12 +13,10 @@ from datagen.errors import InputError
 from datagen.layouts import Case
 from datagen.lesions import (
     LesionScore,
-    label_lesions,
     match_lesions,
     score_lesions,
     score_under_rules,
 )
-from datagen.recordings import Recording, write_recordings
 from datagen.store import PairFile
 from datagen.styles import STYLES
 
@@ -123,55 +120,6 @@ def test_lesions_are_spread_evenly_and_tell_nothing_of_the_score(built):
     assert abs(np.corrcoef(lesions, f1)[0, 1]) < 0.2
     # the masks of this test have little room: more than a dozen lesions seldom fit
     assert np.unique(lesions).size > 12
-
-
-@pytest.fixture
-def recorded(masks, tmp_path):
-    """Recordings of what a network could have predicted of two of the patients."""
-    rng = np.random.default_rng(0)
-    truth = np.zeros((32, 32, 32), np.uint8)
-    for x, y, z in rng.integers(2, 28, (6, 3)):
-        truth[x : x + 3, y : y + 3, z : z + 3] = 1
-    labels, count = label_lesions(truth > 0)
-    predictions = []
-    for number in range(20):
-        stored = np.where((rng.random(truth.shape) > 0.9997) & (truth == 0), 150, 0)
-        for lesion in range(1, count + 1):
-            stored[labels == lesion] = rng.choice((60, 200))
-        names = f"patient{number % 2}", f"patient{number % 2}"
-        predictions.append(Recording(truth, stored.astype(np.uint8), *names, number))
-    write_recordings(tmp_path / "recorded" / "step0.h5", predictions, 1.0)
-    return tmp_path / "recorded"
-
-
-def test_recorded_predictions_have_their_share_and_their_patients_side(masks, recorded, tmp_path):
-    out = tmp_path / "pairs.h5"
-    build(settings_for(masks, out, pairs=200, predictions=(recorded,), prediction_share=0.3))
-    with PairFile(out) as file:
-        styles, splits = file.column("style"), file.column("split")
-        patients, parameters = file.column("patient"), file.column("parameters")
-    is_recorded = styles == "recorded"
-    assert is_recorded.sum() == 60
-    assert all('"step"' in text for text in parameters[is_recorded])
-    sides = dict(zip(patients[~is_recorded], splits[~is_recorded], strict=True))
-    assert all(
-        sides[patient] == split
-        for patient, split in zip(patients[is_recorded], splits[is_recorded], strict=True)
-    )
-
-
-def test_recorded_predictions_are_erased_to_other_scores(masks, recorded, tmp_path):
-    out = tmp_path / "pairs.h5"
-    build(settings_for(masks, out, pairs=100, predictions=(recorded,), prediction_share=0.8))
-    with PairFile(out) as file:
-        f1 = file.column("f1")[file.column("style") == "recorded"]
-    assert np.unique(np.floor(f1 * 10)).size >= 6
-
-
-def test_recordings_of_another_patch_leave_nothing_behind(masks, recorded, tmp_path):
-    with pytest.raises(InputError, match="give --patch 32"):
-        build(settings_for(masks, tmp_path / "p.h5", patch=16, predictions=(recorded,)))
-    assert not (tmp_path / "p.h5.parts").exists()
 
 
 def test_no_patient_is_on_both_sides(built):
@@ -282,29 +230,3 @@ def test_an_output_that_is_a_folder_is_refused_before_the_work(masks, tmp_path):
 def test_a_setting_out_of_range_is_refused(masks, tmp_path, change):
     with pytest.raises(ValidationError, match=next(iter(change))):
         settings_for(masks, tmp_path / "pairs.h5", **change)
-
-
-def test_whole_predicted_maps_are_cut_into_pairs(masks, tmp_path, save):
-    for number in range(4):
-        truth = np.asanyarray(nib.load(masks / f"patient{number}.nii.gz").dataobj) > 0
-        predicted = np.where(np.roll(truth, 1, axis=0), 0.8, 0.05).astype(np.float32)
-        save(predicted, tmp_path / "predicted" / f"patient{number}" / "probability.nii.gz")
-    out = tmp_path / "pairs.h5"
-    build(settings_for(masks, out, pairs=60, predictions=(tmp_path / "predicted",)))
-    with PairFile(out) as file:
-        is_recorded = file.column("style") == "recorded"
-        assert is_recorded.sum() == 30
-        assert set(file.column("split")[is_recorded]) == {"train", "validation"}
-
-
-def test_recordings_of_patients_kept_for_the_test_are_not_taken(masks, recorded, tmp_path):
-    lines = ["case,time1,time2,truth,split"]
-    for number, split in enumerate(("test", "train", "train", "validation")):
-        mask = masks / f"patient{number}.nii.gz"
-        lines.append(f"patient{number},{mask},{mask},{mask},{split}")
-    source, out = tmp_path / "cohort.csv", tmp_path / "pairs.h5"
-    source.write_text("\n".join(lines))
-    build(settings_for(source, out, pairs=60, predictions=(recorded,), prediction_share=0.5))
-    with PairFile(out) as file:
-        is_recorded = file.column("style") == "recorded"
-        assert set(file.column("patient")[is_recorded]) == {"patient1"}
