@@ -24,8 +24,11 @@ def train(settings: TrainSettings) -> None:
     from metricnet.runs import say_if_new
     from segnet.training import MONITOR
     from segnet.training import train as train_network
+    from segnet.unread import unread_settings
 
     say_if_new(settings.out, settings.resume)
+    if unread := unread_settings(settings):
+        say(f"without effect beside the other settings: {', '.join(unread)}")
     history = train_network(settings)
     best = max(history, key=lambda row: row[MONITOR])
     if len(history) < settings.epochs:

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from datagen.config import read_recipe, recipe_names
+from segnet.config import TrainSettings
+from segnet.unread import unread_settings
+
+
+def settings_with(**changes) -> TrainSettings:
+    return TrainSettings(cohort=Path("cohort"), **changes)
+
+
+def test_defaults_have_nothing_to_tell():
+    assert unread_settings(settings_with()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "unread"),
+    [
+        ({"loss": "dice", "loss_weight": 2.0, "region": "bce"}, ["--region", "--loss-weight"]),
+        ({"loss": "blob", "loss_weight": 2.0, "region": "bce"}, []),
+        ({"loss": "blob", "region_floor": 0.3}, ["--region-floor"]),
+        ({"loss": "blob", "difference": "sobel"}, ["--difference"]),
+        ({"loss": "fog_axial", "difference": "sobel"}, []),
+        ({"loss": "sog", "sog_sign": "printed"}, []),
+        ({"loss": "boundary", "region_floor": 0.3, "distance_cache": Path("maps")}, []),
+        ({"loss": "boundary", "loss_weight": 2.0}, ["--loss-weight"]),
+        ({"loss": "surface", "class_weight_exponent": 2.0}, []),
+        ({"loss": "blob", "region": "generalised_dice", "class_weight_exponent": 2.0}, []),
+        ({"loss": "dice_ce", "class_weights": "per_sample"}, ["--class-weights"]),
+        ({"loss": "distance_ce", "penalty_scale": "raw", "distance_cache": Path("maps")}, []),
+        ({"loss": "fog", "region": "distance_ce", "penalty_scale": "raw"}, []),
+        ({"loss": "dice", "penalty_scale": "raw"}, ["--penalty-scale"]),
+        ({"alpha": 0.0, "trust_gate": False}, ["--trust-gate"]),
+        ({"trust_gate": False, "trusted_gap": 0.1}, ["--trusted-gap"]),
+        ({"real_share": 0.2}, ["--real-share"]),
+        ({"real_share": 0.2, "synthetic": Path("synthetic")}, []),
+        ({"recorded_patches": 100}, ["--recorded-patches"]),
+    ],
+)
+def test_what_changes_nothing_is_named(changes, unread):
+
+    assert unread_settings(settings_with(**changes)) == unread
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_say_nothing_that_their_training_does_not_read(name):
+    recipe = read_recipe(name).get("segnet.train", {})
+    assert unread_settings(TrainSettings(**{"cohort": "cohort", **recipe})) == []
+
+
+def test_the_command_tells_before_it_begins(tiny_cohort, tmp_path, run):
+    options = ["--patch", "32", "--channels", "4", "--epochs", "1", "--steps-per-epoch", "1"]
+    words = ["--cohort", tiny_cohort, "--out", tmp_path / "run", "--alpha", "0", *options]
+    printed = run("segnet", "train", *words, "--loss-weight", "2")
+    assert "without effect beside the other settings: --loss-weight\n" in printed
