@@ -181,7 +181,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_compared(place):
     assert failure["cell"] == "dice/0/0"
 
 
-def test_the_workers_of_a_cluster_fill_the_table(place, tmp_path, run):
+def test_the_worker_of_a_cluster_fills_the_table(place, tmp_path, run):
     table = tmp_path / "compare.toml"
     table.write_text(
         "[segnet.compare]\nseeds = [3]\nresamples = 100\n"
@@ -189,7 +189,7 @@ def test_the_workers_of_a_cluster_fill_the_table(place, tmp_path, run):
         '[segnet.compare.methods.b]\nbaseline = "subtraction"\n'
     )
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
         options = ["--config", table, "--cohort", place / "cohort.csv"]
         options += ["--cluster", cluster.scheduler_address, "--out", tmp_path / "out"]
