@@ -9,6 +9,7 @@ from datagen.build import BuildSettings
 from datagen.shell import SentenceGroup, from_settings, say
 from datagen.simulation import PhantomSettings
 from datagen.synthetic_cohort import SynthesisSettings
+from datagen.wording import counted
 
 
 @click.group(cls=SentenceGroup, context_settings={"show_default": True, "max_content_width": 100})
@@ -24,7 +25,10 @@ def phantom(settings: PhantomSettings) -> None:
     from datagen.simulation import simulate_cohort
 
     cases = simulate_cohort(settings)
-    say(f"wrote {len(cases)} patients to {settings.out}, listed in {settings.out / 'cohort.csv'}")
+    say(
+        f"wrote {counted(len(cases), 'patient')} to {settings.out}, "
+        f"listed in {settings.out / 'cohort.csv'}"
+    )
 
 
 @main.command()
@@ -34,7 +38,10 @@ def synthesise(settings: SynthesisSettings) -> None:
     from datagen.synthetic_cohort import synthesise_cohort
 
     cases = synthesise_cohort(settings)
-    say(f"wrote {len(cases)} cases to {settings.out}, listed in {settings.out / 'cohort.csv'}")
+    say(
+        f"wrote {counted(len(cases), 'case')} to {settings.out}, "
+        f"listed in {settings.out / 'cohort.csv'}"
+    )
 
 
 @main.command()
@@ -86,4 +93,5 @@ def cohort(source: Path, out: Path, both_orders: bool, single_visits: bool) -> N
     if both_orders:
         cases = cohorts.with_reversed_visits(cases)
     cohorts.write_cohort(cases, out)
-    say(f"wrote {len(cases)} cases of {len({case.patient for case in cases})} patients to {out}")
+    patients = len({case.patient for case in cases})
+    say(f"wrote {counted(len(cases), 'case')} of {counted(patients, 'patient')} to {out}")

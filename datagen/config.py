@@ -66,12 +66,22 @@ def resolve(
     model: type[AnySettings], section: str, config: str | None, flags: Mapping[str, object]
 ) -> AnySettings:
     """Merge the flags over the section of the recipe; InputError names a wrong key or value."""
-    recipe = read_recipe(config).get(section, {}) if config else {}
+    recipe = _section_of(config, section) if config else {}
     try:
         return model.model_validate({**recipe, **flags})
     except ValidationError as error:
         origin = f"section [{section}] of {config}" if config else "the command line"
         raise InputError(_sentence(error.errors()[0], section, origin, flags)) from error
+
+
+def _section_of(config: str, section: str) -> dict[str, object]:
+    sections = read_recipe(config)
+    if sections and section not in sections:
+        raise InputError(
+            f"{config} holds no section [{section}], but {', '.join(sections)}; leave --config out "
+            "for the defaults"
+        )
+    return sections.get(section, {})
 
 
 def read_recipe(config: str) -> dict[str, dict[str, object]]:

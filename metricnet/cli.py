@@ -3,6 +3,7 @@
 import click
 
 from datagen.shell import SentenceGroup, from_settings, say
+from datagen.wording import counted
 from metricnet.config import EvaluateSettings, TrainSettings
 
 
@@ -42,7 +43,7 @@ def evaluate(settings: EvaluateSettings) -> None:
         say(f"{summary['edits']} one-lesion edits: {100 * summary['right_edits']:.1f} % right")
     for name, found in summary["attacks"].items():
         say(
-            f"ascent of {found['starts']:.0f} starts by the {name} gradient: exact "
+            f"ascent of {counted(int(found['starts']), 'start')} by the {name} gradient: exact "
             f"{found['exact_before']:.3f} to {found['exact_after']:.3f}, "
             f"|F̂ - F| {found['gap_after']:.3f}"
         )

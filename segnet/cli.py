@@ -6,6 +6,7 @@ import click
 
 from datagen.errors import InputError
 from datagen.shell import SentenceGroup, from_settings, say
+from datagen.wording import counted
 from segnet.comparison.settings import SECTION, CompareSettings
 from segnet.config import EvolutionSettings, PredictSettings, TrainSettings
 from segnet.evaluation.settings import EvaluateSettings
@@ -29,6 +30,11 @@ def train(settings: TrainSettings) -> None:
     say_if_new(settings.out, settings.resume)
     if unread := unread_settings(settings):
         say(f"without effect beside the other settings: {', '.join(unread)}")
+    if settings.alpha and settings.epochs <= settings.alpha_warmup_epochs:
+        say(
+            f"all {settings.epochs} epochs are --alpha-warmup-epochs: F̂ is never switched on; "
+            "train longer, or warm up for less"
+        )
     history = train_network(settings)
     best = max(history, key=lambda row: row[MONITOR])
     if len(history) < settings.epochs:
@@ -95,7 +101,10 @@ def evaluate(settings: EvaluateSettings) -> None:
     ]:
         click.echo(line, err=True)
     scored = len({score.case for score in evaluation.cases})
-    say(f"wrote the scores of {scored} cases to {settings.out}, {len(evaluation.failures)} failed")
+    say(
+        f"wrote the scores of {counted(scored, 'case')} to {settings.out}, "
+        f"{len(evaluation.failures)} failed"
+    )
     if evaluation.failures:
         click.get_current_context().exit(3)
 
@@ -129,7 +138,7 @@ def compare(settings: CompareSettings) -> None:
     for failed in compared.failures:
         click.echo(f"{failed.cell}: {failed.reason}", err=True)
     say(
-        f"compared {len(settings.methods)} methods by {compared.runs} runs, "
+        f"compared {counted(len(settings.methods), 'method')} by {counted(compared.runs, 'run')}, "
         f"{len(compared.failures)} failed; wrote {settings.out}"
     )
     if compared.failures:

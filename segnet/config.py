@@ -48,7 +48,9 @@ class TrainSettings(Settings):
         True,
         description="Let F̂ push whole lesions, towards the truth alone; off: voxel by voxel.",
     )
-    loss: Loss = Field("dice", description="Loss, alone or beside --region; README lists them.")
+    loss: Loss = Field(
+        "dice", description="Loss, alone or beside --region; docs/losses.md lists them."
+    )
     region: Region = Field(
         "dice", description="Region loss beside a loss that does not stand alone."
     )
@@ -185,7 +187,7 @@ class PredictSettings(Settings):
         "grown from bright seeds.",
     )
     time1: Path | None = Field(None, description="FLAIR of visit 1.")
-    time2: Path | None = Field(None, description="FLAIR of visit 2, registered to visit 1.")
+    time2: Path | None = Field(None, description="FLAIR of visit 2, on the grid of visit 1.")
     brain_mask: Path | None = Field(None, description="Needed where the skull is still there.")
     cohort: Path | None = Field(None, description="Cohort to predict case by case.")
     split: SplitChoice = Field("all", description="Which cases of the cohort.")

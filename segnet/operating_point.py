@@ -13,6 +13,7 @@ from datagen.errors import InputError
 from datagen.files import write_json
 from datagen.lesions import Rule, score_lesions
 from datagen.scans import Scans
+from datagen.wording import counted
 from segnet.config import MIN_VOLUME_MM3, PredictSettings
 from segnet.data import LabelledScans
 from segnet.inference import lesion_mask, predict_probabilities
@@ -110,7 +111,7 @@ def settle_point(
         names = {"threshold": "threshold", "min_volume_mm3": "volume"}
         which = " and ".join(names[name] for name in added)
         means = ", the mean over the models," if len(points) > 1 else ""
-        said += f"; {which}{means} chosen on {chosen.cases} validation cases"
+        said += f"; {which}{means} chosen on {counted(chosen.cases, 'validation case')}"
     return settled, said
 
 

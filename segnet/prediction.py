@@ -17,6 +17,7 @@ from datagen.layouts import Case
 from datagen.progress import track
 from datagen.scans import Scans, read_scans
 from datagen.volumes import Grid
+from datagen.wording import counted
 from segnet import baselines, growing
 from segnet.config import PredictSettings
 from segnet.data import crop_to_brain, read_cases
@@ -60,7 +61,8 @@ def predict(settings: PredictSettings) -> str:
     for case in track(cases, "cases predicted", len(cases)):
         found += len(predict_case(case, predictor, of_cases[case.name], settings))
     return (
-        f"{predictor.name} found {found} new lesions in {_counted(cases)} ({point}); "
+        f"{predictor.name} found {counted(found, 'new lesion')} in "
+        f"{counted(len(cases), 'case')} ({point}); "
         f"wrote {settings.out}"
     )
 
@@ -79,10 +81,6 @@ def paths_of(settings: PredictSettings, cases: Sequence[Case]) -> dict[str, Pred
                 f"to {paths.mask}; predict them from two lists, with an --out each"
             )
     return of_cases
-
-
-def _counted(cases: Sequence[Case]) -> str:
-    return f"{len(cases)} case{'s' if len(cases) > 1 else ''}"
 
 
 def predict_case(
@@ -133,6 +131,10 @@ def _cases(settings: PredictSettings) -> list[Case]:
     if settings.cohort:
         if settings.time1 or settings.time2 or settings.brain_mask:
             raise InputError("give --cohort, or --time1, --time2 and --brain-mask, not both")
+        if is_nifti(settings.out):
+            raise InputError(
+                f"--out {settings.out}: with --cohort it names a folder, such as predictions"
+            )
         return of_split(read_cohort(settings.cohort), settings.split)
     if not (settings.time1 and settings.time2):
         raise InputError("--time1 and --time2 are needed, or --cohort for many cases")

@@ -6,11 +6,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from datagen.cohort import of_split, read_cohort, split_by_patient, with_reversed_visits
+from datagen.cohort import (
+    of_split,
+    read_cohort,
+    split_by_patient,
+    with_reversed_visits,
+    write_cohort,
+)
 from datagen.errors import InputError
 from datagen.layouts import Case
 from datagen.lenders import read_lenders
 from datagen.progress import track
+from datagen.wording import counted
 from segnet.config import TrainSettings
 from segnet.data import LabelledScans, MixedDataset, PatchDataset, PatchOptions
 from segnet.distances import cached_maps
@@ -38,6 +45,11 @@ def require_possible(settings: TrainSettings) -> None:
         raise InputError(f"--distance-cache {settings.distance_cache} is a file; name a folder")
     if settings.network in ("vnet", "dynunet") and settings.patch < 32:
         raise InputError(f"--network {settings.network} needs a --patch of at least 32")
+
+
+def write_splits(settings: TrainSettings) -> None:
+    """Write the cohort into the run folder, with the split that each case has in this training."""
+    write_cohort(_with_splits(settings), settings.out / "cohort.csv")
 
 
 def read_splits(settings: TrainSettings) -> tuple[list[LabelledScans], list[LabelledScans]]:
@@ -81,9 +93,10 @@ def say_of_cases(
     """Return a line about what a training learns from, and what chooses its epoch."""
     made = f" and {len(synthetic)} synthetic ones" if synthetic else ""
     return (
-        f"training on {len(training)} cases{made}, {len(active([*training, *synthetic]))} with new "
-        f"lesions; of {len(validation)} validation cases the {len(active(validation))} with new "
-        "lesions choose the epoch"
+        f"training on {counted(len(training), 'case')}{made}, "
+        f"{len(active([*training, *synthetic]))} with new lesions; of "
+        f"{counted(len(validation), 'validation case')} the {len(active(validation))} with new "
+        "lesions choose the epoch (cohort.csv in the run folder names them)"
     )
 
 

@@ -232,6 +232,7 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
         persistent_workers=settings.loader_workers > 0,
     )
     if trainer.is_global_zero:
+        preparation.write_splits(settings)
         click.echo(preparation.say_of_cases(training, synthetic, validation), err=True)
     fit(trainer, task, loader, CaseLoader(judged), last)
     if trainer.is_global_zero:

@@ -100,7 +100,9 @@ def test_pictures_curves_and_costs_are_there(compared):
     assert float(costs["dice"]["train_seconds"]) > 0
     assert float(costs["subtraction (0.4)"]["train_seconds"]) == 0
     assert 0.1 < float(costs["dice"]["memory_gib"]) < 8
-    assert len(read_table(out / "cells.csv")) == 3
+    cells = read_table(out / "cells.csv")
+    assert len(cells) == 3
+    assert all((row["validation_f1"] != "") == (row["method"] == "dice") for row in cells)
 
 
 def test_a_method_predicts_with_its_own_settings_and_a_network_with_its_own_point(compared):
@@ -165,6 +167,17 @@ def test_a_cell_without_its_cohort_leaves_nothing_behind(place):
     assert not (place / "missing").exists()
 
 
+def test_a_table_of_some_of_the_methods_needs_no_others(place, run):
+    name = "subtraction (0.4)"
+    refused = CliRunner().invoke(main, [str(word) for word in words(place)[1:]] + ["--method", "x"])
+    assert refused.exit_code == 2
+    assert "method 'x' is not in the table; it has dice, subtraction (0.4)" in refused.output
+    printed = run(*words(place, "part"), "--method", name)
+    assert "compared 1 method by 1 run, 0 failed" in printed
+    (cell,) = read_table(place / "part/cells.csv")
+    assert (cell["method"], cell["validation_f1"]) == (name, "")
+
+
 def test_a_cell_that_fails_is_told_and_the_others_are_compared(place):
     broken = place / "broken.toml"
     text = TABLE.replace('loss = "dice"', 'loss = "dice"\nlearning_rate = 1e30')
@@ -176,7 +189,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_compared(place):
     assert result.exit_code == 3, result.output
     assert "dice/0/0: " in result.stderr
     assert "lower --learning-rate" in result.stderr
-    assert "compared 2 methods by 1 runs, 1 failed" in result.stdout
+    assert "compared 2 methods by 1 run, 1 failed" in result.stdout
     (failure,) = read_table(place / "broken/failures.csv")
     assert failure["cell"] == "dice/0/0"
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from datagen.config import recipe_names, resolve
+from datagen.files import read_table
 from datagen.store import PairFile
 from segnet.config import PredictSettings, TrainSettings
 
@@ -127,10 +128,12 @@ def test_a_network_trains_without_the_learned_term(tiny_cohort, tmp_path, run):
     options += ["--patch", "32", "--channels", "4", "--precision", "32"]
     printed = run("segnet", "train", "--cohort", tiny_cohort, "--out", tmp_path / "run", *options)
     assert re.search(
-        r"^training on \d cases, \d with new lesions; of \d validation cases .* choose",
+        r"^training on \d cases, \d with new lesions; of \d validation cases? .* choose",
         printed,
         re.M,
     )
+    splits = {row["split"] for row in read_table(tmp_path / "run/cohort.csv")}
+    assert splits == {"train", "validation"}
     assert "estimated" not in (tmp_path / "run/history.csv").read_text()
 
 

@@ -14,12 +14,16 @@ from segnet.evaluation.paired import clean_values
 from segnet.evaluation.patients import clean_cases
 from segnet.evaluation.summaries import Values, values_of
 from segnet.evaluation.sweeps import SweepRow
+from segnet.operating_point import OperatingPoint, read_point
 
 Row = TypeVar("Row", CaseScore, VoxelRow, SweepRow)
 
 
 class Finished(NamedTuple):
-    """A finished cell: what it took, and every score of its test cases, under its method's name."""
+    """A finished cell: what it took, and every score of its test cases, under its method's name.
+
+    `point` is the operating point that the validation cases chose; None for a baseline.
+    """
 
     cell: Cell
     cost: Cost
@@ -27,6 +31,7 @@ class Finished(NamedTuple):
     voxels: list[VoxelRow]
     sweep: list[SweepRow]
     patients: dict[str, str]
+    point: OperatingPoint | None
 
 
 def read_cell(cell: Cell, cost: Cost, out: Path) -> Finished:
@@ -41,6 +46,7 @@ def read_cell(cell: Cell, cost: Cost, out: Path) -> Finished:
         [row._replace(method=name) for row in read_rows(folder / "voxelwise.csv", VoxelRow)],
         [row._replace(method=name) for row in read_rows(folder / "sweep_cases.csv", SweepRow)],
         {row["case"]: row["patient"] for row in sources},
+        read_point(cell.folder(out) / "run"),
     )
 
 

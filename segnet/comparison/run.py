@@ -32,6 +32,7 @@ from segnet.evaluation.case import CaseScore, VoxelRow
 from segnet.evaluation.paired import Comparison, MeanRank, compare, mean_ranks
 from segnet.evaluation.summaries import Summary, summarise
 from segnet.evaluation.sweeps import SweepPoint, summarise_sweep
+from segnet.operating_point import OperatingPoint
 from segnet.tables import Sheet, as_latex, as_markdown
 
 CONFIG = "config.toml"
@@ -171,8 +172,17 @@ def _write_cells(out: Path, finished: Sequence[Finished]) -> None:
             for row in getattr(one, field)
         ]
         write_table(out / f"{name}.csv", rows, dict.fromkeys([*cell, *kind._fields]))
-    rows = [{**one.cell._asdict(), **one.cost._asdict()} for one in finished]
+    rows = [{**one.cell._asdict(), **one.cost._asdict(), **_chosen(one.point)} for one in finished]
     write_table(out / "cells.csv", rows, rows[0])
+
+
+def _chosen(point: OperatingPoint | None) -> dict[str, float | None]:
+    """What the validation cases chose, and the L-F1 they had with it."""
+    return {
+        "threshold": point.threshold if point else None,
+        "min_volume_mm3": point.min_volume_mm3 if point else None,
+        "validation_f1": point.f1 if point else None,
+    }
 
 
 def _write(path: Path, rows: Sequence[Any], kind: Any) -> None:

@@ -51,7 +51,20 @@ class CompareSettings(Settings):
     print_commands: bool = not_recorded(
         False, "Print a command for each open training, as for a SLURM array, and end."
     )
+    method: tuple[str, ...] = not_recorded((), "Only this method of the table; repeatable.")
     cell: str | None = not_recorded(None, "Run this training alone: METHOD/FOLD/SEED.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_chosen(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Leave the methods of --method in the table, and no other."""
+        methods, chosen = values.get("methods"), values.get("method", ())
+        if not chosen or not isinstance(methods, dict):
+            return values
+        unknown = next((name for name in chosen if name not in methods), None)
+        if unknown is not None:
+            raise ValueError(f"method '{unknown}' is not in the table; it has {', '.join(methods)}")
+        return {**values, "methods": {name: methods[name] for name in methods if name in chosen}}
 
     @model_validator(mode="after")
     def _fits(self) -> "CompareSettings":
@@ -62,6 +75,8 @@ class CompareSettings(Settings):
                 raise ValueError(f"'{name}' cannot name a method; it becomes a folder's name")
         if self.reference is not None and self.reference not in self.methods:
             raise ValueError(f"reference '{self.reference}' is none of the methods")
+        if self.cell and self.print_commands:
+            raise ValueError("give cell or print_commands, not both")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("a seed stands twice among the seeds")
         if any(not 0 <= seed <= MAX_SEED for seed in self.seeds):

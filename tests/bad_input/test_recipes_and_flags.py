@@ -47,8 +47,9 @@ def test_every_command_names_the_flag_that_is_missing(command, named, refuses):
         ("--time1 one/time1.nii.gz", "--time2"),
         (f"{VISITS} --cohort cohort", "--cohort"),
         ("--cohort cohort --brain-mask one/brain.nii.gz", "--brain-mask"),
-        ("--cohort cohort --split test", "test"),
-        ("--cohort cohort --model run", "--baseline"),
+        ("--cohort cohort", "new.nii.gz: with --cohort it names a folder"),
+        ("--cohort cohort --split test --out new", "test"),
+        ("--cohort cohort --model run --out new", "--baseline"),
     ],
 )
 def test_predict_refuses_flags(flags, named, refuses):
