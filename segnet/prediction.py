@@ -164,13 +164,20 @@ def _predictor(settings: PredictSettings, detectors: Sequence[Detector]) -> Pred
         case "empty":
             return _baseline(baselines.no_lesions, "the empty baseline")
         case "subtraction":
-            threshold_z = baselines.fit_threshold(_cases_to_fit(settings), point_of(settings)[1])
-            name = f"subtraction above {threshold_z:g} deviations"
+            cases = _cases_to_fit(settings)
+            threshold_z = baselines.fit_threshold(cases, point_of(settings)[1])
+            name = f"subtraction above {threshold_z:g} deviations ({_fitted_on(cases)})"
             return _baseline(partial(baselines.subtraction, threshold_z=threshold_z), name)
         case "growing":
-            kappa = growing.fit_kappa(_cases_to_fit(settings), point_of(settings)[1])
-            name = f"growth from seeds above {kappa:g} deviations"
+            cases = _cases_to_fit(settings)
+            kappa = growing.fit_kappa(cases, point_of(settings)[1])
+            name = f"growth from seeds above {kappa:g} deviations ({_fitted_on(cases)})"
             return _baseline(partial(growing.grown_lesions, kappa=kappa), name)
+
+
+def _fitted_on(cases: Sequence[Scans]) -> str:
+    active = sum(bool(case.truth.any()) for case in cases)
+    return f"fitted on {counted(active, 'other case')}" if active else "built in, not fitted"
 
 
 def _baseline(found: Callable[[Scans], Float32[np.ndarray, "x y z"]], name: str) -> Predictor:
