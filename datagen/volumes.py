@@ -153,11 +153,15 @@ def working_grid(grid: Grid, spacing_mm: float) -> Grid:
 
 
 def resample(image: nib.Nifti1Image, grid: Grid) -> Float[np.ndarray, "x y z"]:
-    """Interpolate the image linearly onto the grid as float32; 0 outside its field of view."""
+    """Interpolate the image linearly onto the grid as float32; 0 outside its field of view.
+
+    From the centres of its outermost voxels on it falls to 0 over one voxel.
+    """
     image = nib.Nifti1Image(np.asanyarray(image.dataobj).astype(np.float32), image.affine)
     if image.shape == grid.shape and np.allclose(image.affine, grid.affine):
         return np.asarray(image.dataobj)
-    resampled = resample_from_to(image, (grid.shape, grid.affine), order=1)
+    # "constant" would cut at those centres, and a rounding error beyond them is 0 then, too
+    resampled = resample_from_to(image, (grid.shape, grid.affine), order=1, mode="grid-constant")
     return np.asarray(resampled.dataobj, np.float32)
 
 

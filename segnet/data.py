@@ -92,12 +92,16 @@ def _read_labels(path: Path, time2: Path, grid: Grid, classes: int) -> UInt8[np.
         raise InputError(
             f"{path}: labels 0 to {classes - 1} are needed, found {wrong[0]:g}; see --classes"
         )
-    shares = [
-        volumes.resample(nib.Nifti1Image((values == label).astype(np.uint8), image.affine), grid)
+    masks = [
+        nib.Nifti1Image((values == label).astype(np.uint8), image.affine)
         for label in range(1, classes)
     ]
+    shares = [volumes.resample(mask, grid) for mask in masks]
     background = 1 - np.sum(shares, axis=0)
     labels: np.ndarray = np.argmax([background, *shares], axis=0).astype(np.uint8)
+    for label, mask in enumerate(masks, start=1):
+        # a lesion too small to survive the interpolation keeps a voxel, as of one class
+        labels[volumes.resample_mask(mask, grid) & (labels == 0)] = label
     return labels
 
 

@@ -15,7 +15,7 @@ from datagen.volumes import Grid
 from segnet.data import LabelledScans, read_labelled_case, read_labelled_cases
 
 # changes with what is stored, so that no older file is read
-_VERSION = "1"
+_VERSION = "2"
 _ARRAYS = ("time1", "time2", "brain", "truth", "labels", "whole")
 
 

@@ -228,3 +228,17 @@ def test_a_patch_beyond_the_volume_is_filled():
     np.testing.assert_array_equal(corner[2:, 2:, 2:], volume[:2, :2, :2])
     assert (corner == -1).sum() == 64 - 8
     assert (volumes.cut_patch(volume, np.array([99, 0, 0]), 4, fill=-1.0) == -1).all()
+
+
+@given(affines())
+def test_a_full_mask_keeps_its_border_on_a_grid_of_its_own_spacing(affine):
+    affine[:3, :3] /= nib.affines.voxel_sizes(affine)
+    image = image_of(np.ones((7, 6, 5)), affine)
+    grid = volumes.working_grid(volumes.grid_of(image), 1.0)
+    assert volumes.resample_mask(image, grid).all()
+
+
+def test_a_lesion_of_one_thick_slice_keeps_its_volume():
+    image = image_of(np.ones((6, 6, 1)), affine_of((1.0, 1.0, 3.0)))
+    grid = volumes.working_grid(volumes.grid_of(image), 1.0)
+    assert volumes.resample_mask(image, grid).sum() == 108

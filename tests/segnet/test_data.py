@@ -1,12 +1,14 @@
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
 from datagen.cohort import read_cohort
 from datagen.errors import InputError
+from datagen.layouts import Case
 from datagen.scans import Scans
 from datagen.volumes import Grid
-from segnet.data import PatchDataset, crop_to_brain, read_cases
+from segnet.data import PatchDataset, crop_to_brain, read_cases, read_labelled_cases
 
 
 @pytest.fixture
@@ -77,3 +79,16 @@ def test_patches_of_several_classes_carry_their_labels(scans):
     labels[15, 15, 15] = 2
     dataset = PatchDataset([scans], 16, 1.0, 0, [labels])
     assert {int(label) for item in range(20) for label in dataset[item].truth.unique()} == {0, 1, 2}
+
+
+def test_small_lesions_of_several_classes_survive_a_coarser_grid(tmp_path):
+    truth = np.zeros((24, 24, 24), np.uint8)
+    for place, label in ((4, 1), (12, 2), (20, 1)):
+        truth[place, place, place] = label
+    scan = np.zeros(truth.shape, np.int16)
+    scan[3:22, 3:22, 3:22] = np.random.default_rng(0).integers(100, 200, (19, 19, 19))
+    paths = [tmp_path / f"{name}.nii.gz" for name in ("time1", "time2", "truth")]
+    for data, path in zip((scan, scan, truth), paths, strict=True):
+        nib.save(nib.Nifti1Image(data, np.diag([0.5, 0.5, 0.5, 1.0])), path)
+    (case,) = read_labelled_cases([Case("a", "a", *paths)], 1.0, classes=3)
+    assert [int((case.labels == label).sum()) for label in (1, 2)] == [2, 1]
