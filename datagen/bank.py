@@ -14,7 +14,7 @@ import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import cc3d
 import numpy as np
@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float32, Int8, Integer
 from scipy import ndimage
 
 from datagen.files import whole_file, write_json
+from datagen.layouts import Split
 from datagen.lesions import label_lesions
 from datagen.sources import SourceFile, read_source
 
@@ -107,10 +108,10 @@ def open_bank(folder: Path) -> Bank:
                 for lesion in range(len(source.corners))
             ]
         )
-        for split in {source.split for source in sources}
+        for split in get_args(Split)
     }
     everybody = np.concatenate([rows for rows in lesions.values() if len(rows)])
-    # a split whose patients have no lesion at all borrows from the others
+    # a split that has no patients, or none with a lesion, borrows from the others
     return Bank(
         sources, {split: rows if len(rows) else everybody for split, rows in lesions.items()}
     )

@@ -17,7 +17,7 @@ from datagen.errors import InputError
 from datagen.files import checksum, require_writable, write_text
 from datagen.lesions import Rule, connectivity, min_volume_mm3
 from datagen.recordings import list_predictions
-from datagen.sources import SourceFile, list_sources, patients_to_test
+from datagen.sources import SourceFile, cases_to_test, list_sources
 from datagen.store import Agreement, merge_shards, write_shard
 from datagen.styles import STYLES, Style
 from datagen.supply import Layout, open_supply, store_supply
@@ -167,12 +167,14 @@ def _as_plan(notes: dict[str, Any]) -> str:
 
 
 def _layout(settings: BuildSettings) -> Layout:
+    held_out = cases_to_test(settings.masks) if settings.predictions else []
     return Layout(
         settings.patch,
         settings.spacing_mm,
         settings.validation_fraction,
         settings.seed,
-        patients_to_test(settings.masks) if settings.predictions else (),
+        tuple(sorted({case.patient for case in held_out})),
+        tuple(sorted({case.name for case in held_out})),
     )
 
 

@@ -6,7 +6,7 @@ A recording is an HDF5 file: `truth` and `probability` as in the pair file, `cas
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,18 +117,18 @@ def list_predictions(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     return recorded, maps
 
 
-def find_truth(prediction: Path, files: Sequence[SourceFile]) -> SourceFile:
-    """Find the source mask whose case a probability map's folder or file is named after.
+def find_case(prediction: Path, cases: Collection[str]) -> str:
+    """Find the case that a probability map's folder or file is named after.
 
-    The file's name counts before its folders, and a nearer folder before those around it.
+    The file's name counts before its folders, and a nearer folder before those around it. Raises
+    InputError where there is none.
     """
-    for file in sorted(files, key=lambda file: -len(file.case)):
-        if prediction.name.startswith(f"{file.case}_"):
-            return file
-    of_case = {file.case: file for file in files}
+    for case in sorted(cases, key=len, reverse=True):
+        if prediction.name.startswith(f"{case}_"):
+            return case
     for folder in prediction.parents:
-        if folder.name in of_case:
-            return of_case[folder.name]
+        if folder.name in cases:
+            return folder.name
     raise InputError(
         f"{prediction} belongs to no case of --masks; name its folder after the case, "
         "or begin its name with the case and '_'"

@@ -44,13 +44,15 @@ def list_sources(
         for case in cases
         if case.truth and case.split != "test"
     ]
+    if not files:
+        raise InputError("every case of --masks is kept for the test; give cases to train on, too")
     return sorted(files, key=lambda file: (file.case, str(file.path)))
 
 
-def patients_to_test(sources: Sequence[Path]) -> tuple[str, ...]:
-    """Patients of the split "test" of the sources, whom `list_sources` leaves out."""
+def cases_to_test(sources: Sequence[Path]) -> list[Case]:
+    """Cases of the split "test" of the sources, which `list_sources` leaves out."""
     cases = [case for source in sources for case in _masks_below(source)]
-    return tuple(sorted({case.patient for case in cases if case.split == "test"}))
+    return [case for case in cases if case.split == "test"]
 
 
 def read_source(file: SourceFile, spacing_mm: float) -> Bool[np.ndarray, "x y z"]:
@@ -63,13 +65,14 @@ def read_source(file: SourceFile, spacing_mm: float) -> Bool[np.ndarray, "x y z"
 def _masks_below(source: Path) -> list[Case]:
     if is_nifti(source) and source.is_file():
         return [_single(source, source.parent)]
-    if source.is_dir() and not _is_cohort(source):
+    if source.is_dir() and not is_cohort(source):
         found = (path for path in visible_below(source) if is_nifti(path))
         return [_single(path, source) for path in sorted(found) if path.is_file()]
     return [case for case in read_cohort(source) if case.truth]
 
 
-def _is_cohort(folder: Path) -> bool:
+def is_cohort(folder: Path) -> bool:
+    """Tell a cohort's folder, in any layout, from a folder of masks."""
     lists = ("cohort.csv", "dataset_description.json")
     return any((folder / name).is_file() for name in lists) or any(folder.glob("*/flair_time0*"))
 

@@ -16,7 +16,7 @@ from datagen.recordings import (
     Recording,
     RecordingFile,
     cut_recordings,
-    find_truth,
+    find_case,
     write_recordings,
 )
 from datagen.sources import SourceFile
@@ -54,13 +54,14 @@ class Supply(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Grid and split of a supply; recordings of the patients `left_out` are not taken."""
+    """Grid and split of a supply; what networks predicted of patients to test is not taken."""
 
     patch: int
     spacing_mm: float
     validation_fraction: float
     seed: int
-    left_out: tuple[str, ...] = ()
+    patients_to_test: tuple[str, ...] = ()
+    cases_to_test: tuple[str, ...] = ()
 
 
 def store_supply(
@@ -82,14 +83,19 @@ def store_supply(
     if not any(crew.run(store_source, jobs, "masks read")):
         raise InputError(f"no mask below {files[0].path.parent} holds a lesion")
     write_index(files, folder)
+    of_case = {file.case: file for file in files}
+    owners = [find_case(path, {*of_case, *layout.cases_to_test}) for path in maps]
     cuts = [
-        (path, find_truth(path, files), folder / f"cut{number:04d}.h5", layout, number)
-        for number, path in enumerate(maps)
+        (path, of_case[case], folder / f"cut{number:04d}.h5", layout, number)
+        for number, (path, case) in enumerate(zip(maps, owners, strict=True))
+        if case in of_case
     ]
     crew.run(_cut, cuts, "predicted maps read")
     paths = [path.absolute() for path in recorded] + [cut[2] for cut in cuts]
     opened = [RecordingFile(path, layout.patch, layout.spacing_mm) for path in paths]
     splits = _splits(files, (patient for file in opened for patient in file.patients), layout)
+    if maps and not paths:
+        raise InputError("--predictions are of patients alone whom --masks keep for the test")
     if opened and not len(RecordingPool(opened, splits)):
         raise InputError("--predictions are of patients alone whom --masks keep for the test")
     content = {"files": [str(path) for path in paths], "splits": splits, **layout._asdict()}
@@ -119,7 +125,7 @@ def _cut(prediction: Path, truth: SourceFile, path: Path, layout: Layout, number
 def _splits(files: Sequence[SourceFile], recorded: Iterable[str], layout: Layout) -> dict[str, str]:
     """Put recorded patients on the side on which their masks are, and others on one at random."""
     known = {file.patient: file.split for file in files}
-    others = sorted(set(recorded) - known.keys() - set(layout.left_out))
+    others = sorted(set(recorded) - known.keys() - set(layout.patients_to_test))
     order = np.random.default_rng(layout.seed).permutation(len(others)).tolist()
     held_out = {others[index] for index in order[: round(layout.validation_fraction * len(order))]}
     return known | {name: "validation" if name in held_out else "train" for name in others}

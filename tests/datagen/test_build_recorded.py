@@ -87,3 +87,49 @@ def test_recordings_of_patients_kept_for_the_test_are_not_taken(masks, recorded,
     with PairFile(out) as file:
         is_recorded = file.column("style") == "recorded"
         assert set(file.column("patient")[is_recorded]) == {"patient1"}
+
+
+@pytest.fixture
+def predicted_of_test(masks, tmp_path, save):
+    """A cohort that keeps p1_b for the test, and not p1, and a map named after each case."""
+    names = {"p1": "train", "p1_b": "test", "p2": "validation", "p3": "train"}
+    lines = ["case,time1,time2,truth,split"]
+    for number, (name, split) in enumerate(names.items()):
+        mask = masks / f"patient{number}.nii.gz"
+        lines.append(f"{name},{mask},{mask},{mask},{split}")
+        truth = np.asanyarray(nib.load(mask).dataobj) > 0
+        predicted = np.where(np.roll(truth, 1, axis=0), 0.8, 0.05).astype(np.float32)
+        save(predicted, tmp_path / "maps" / f"{name}_probability.nii.gz")
+    (tmp_path / "cohort.csv").write_text("\n".join(lines))
+    return tmp_path / "cohort.csv", tmp_path / "maps"
+
+
+def test_maps_of_cases_kept_for_the_test_are_not_taken(predicted_of_test, tmp_path):
+    source, maps = predicted_of_test
+    out = tmp_path / "pairs.h5"
+    build(settings_for(source, out, pairs=60, predictions=(maps,), prediction_share=0.5))
+    with PairFile(out) as file:
+        is_recorded = file.column("style") == "recorded"
+        assert set(file.column("patient")[is_recorded]) == {"p1", "p2", "p3"}
+
+
+def test_maps_of_cases_to_test_alone_are_refused(predicted_of_test, tmp_path):
+    source, maps = predicted_of_test
+    for path in maps.iterdir():
+        if not path.name.startswith("p1_b"):
+            path.unlink()
+    with pytest.raises(InputError, match="whom --masks keep for the test"):
+        build(settings_for(source, tmp_path / "p.h5", predictions=(maps,)))
+
+
+def test_patients_without_masks_can_be_held_out_where_no_mask_is(masks, recorded, tmp_path):
+    lines = ["case,time1,time2,truth,split"]
+    for number in range(4):
+        mask = masks / f"patient{number}.nii.gz"
+        lines.append(f"other{number},{mask},{mask},{mask},train")
+    (tmp_path / "cohort.csv").write_text("\n".join(lines))
+    out, source = tmp_path / "pairs.h5", tmp_path / "cohort.csv"
+    changes = {"prediction_share": 0.5, "validation_fraction": 0.5, "styles": ("blur",)}
+    build(settings_for(source, out, pairs=40, predictions=(recorded,), **changes))
+    with PairFile(out) as file:
+        assert set(file.column("split")) == {"train", "validation"}

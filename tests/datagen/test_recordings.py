@@ -8,7 +8,7 @@ from datagen.recordings import (
     Recording,
     RecordingFile,
     cut_recordings,
-    find_truth,
+    find_case,
     list_predictions,
     write_recordings,
 )
@@ -74,15 +74,13 @@ def test_a_folder_without_predictions_is_refused(tmp_path):
 
 
 def test_a_map_belongs_to_the_case_that_it_is_named_after(tmp_path):
-    files = [
-        SourceFile(name, name, "train", tmp_path) for name in ("case1", "case10", "sub-1_ses-2")
-    ]
-    assert find_truth(tmp_path / "case10" / "probability.nii.gz", files).case == "case10"
-    assert find_truth(tmp_path / "case1_probability.nii.gz", files).case == "case1"
+    cases = ("case1", "case10", "sub-1_ses-2")
+    assert find_case(tmp_path / "case10" / "probability.nii.gz", cases) == "case10"
+    assert find_case(tmp_path / "case1_probability.nii.gz", cases) == "case1"
     bids = tmp_path / "sub-1" / "sub-1_ses-2_probseg.nii.gz"
-    assert find_truth(bids, files).case == "sub-1_ses-2"
+    assert find_case(bids, cases) == "sub-1_ses-2"
     with pytest.raises(InputError, match="belongs to no case of --masks"):
-        find_truth(tmp_path / "other" / "probability.nii.gz", files)
+        find_case(tmp_path / "other" / "probability.nii.gz", cases)
 
 
 @pytest.fixture
@@ -125,8 +123,8 @@ def test_a_map_at_another_place_is_refused(tmp_path, save, whole_case, rng):
 
 
 def test_the_nearest_folder_names_the_case(tmp_path):
-    files = [SourceFile(name, name, "train", tmp_path) for name in ("runs", "case1")]
-    assert find_truth(tmp_path / "runs" / "case1" / "probability.nii.gz", files).case == "case1"
+    found = find_case(tmp_path / "runs" / "case1" / "probability.nii.gz", ("runs", "case1"))
+    assert found == "case1"
 
 
 def test_hidden_files_are_no_predictions(tmp_path, path, save):

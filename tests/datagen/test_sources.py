@@ -4,7 +4,7 @@ import pytest
 from datagen.cohort import write_cohort
 from datagen.errors import InputError
 from datagen.layouts import Case
-from datagen.sources import SourceFile, list_sources, patients_to_test, read_source
+from datagen.sources import SourceFile, cases_to_test, list_sources, read_source
 
 
 @pytest.fixture
@@ -109,6 +109,11 @@ def test_hidden_files_are_no_masks(masks, save, rng):
     assert not any(file.case.startswith(".") for file in list_sources([masks], 0.2, rng))
 
 
+def test_a_cohort_of_test_cases_alone_is_refused(write_list, rng):
+    with pytest.raises(InputError, match="every case of --masks is kept for the test"):
+        list_sources([write_list(("a", "p", "test", True))], 0.2, rng)
+
+
 def test_patients_kept_for_the_test_are_told(masks, write_list):
     rows = ("a", "p", "test", True), ("b", "q", "train", True)
-    assert patients_to_test([masks, write_list(*rows)]) == ("p",)
+    assert {case.patient for case in cases_to_test([masks, write_list(*rows)])} == {"p"}
