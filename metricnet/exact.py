@@ -18,7 +18,7 @@ def exact_f1(
     predicted = (probability[:, 0].detach() >= THRESHOLD).cpu().numpy()
     scores = [
         score_lesions(wanted, found, rule, spacing_mm)
-        for wanted, found in zip(truth[:, 0].cpu().numpy() > 0, predicted, strict=True)
+        for wanted, found in zip((truth[:, 0] > 0).cpu().numpy(), predicted, strict=True)
     ]
     f1 = [float(s.predicted_lesions == 0) if s.f1 is None else s.f1 for s in scores]
     return torch.tensor(f1, device=probability.device)

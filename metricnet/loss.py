@@ -1,5 +1,7 @@
 """The learned loss: 1 − F̂, with F̂ frozen in every sense."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -49,6 +51,8 @@ class LesionWiseLoss(nn.Module):
         """
         return cls(load_pretrained(rule).estimator, guided)
 
+    # it counts, and cuts maps in numpy: a compiled step runs it as it is
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(
         self,
         probability: Float[Tensor, "batch class d h w"],
@@ -111,6 +115,12 @@ class LesionWiseLoss(nn.Module):
             raise ValueError(f"the estimator was trained on patches of {patch}³, got {found}")
         missing = [size for side in reversed(sides) for size in (0, -side % MULTIPLE)]
         return functional.pad(volume.flatten(0, 1)[:, None], missing)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LesionWiseLoss":
+        """Keep the estimator in float32 where the module around it is cast."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.estimator.float()
+        return self
 
     def train(self, mode: bool = True) -> "LesionWiseLoss":
         """Keep the estimator in evaluation mode whatever the mode of the network around it."""

@@ -137,7 +137,7 @@ def density_error(
 
 
 def between_relatives(seen: Seen, family: Integer[Tensor, " batch"]) -> Seen:
-    """Replace the second of every other two of relatives by a map between the two.
+    """Replace the second of three in four twos of relatives, at random, by a map between the two.
 
     A map of which a share c is the one relative and 1 − c the other has that share of the
     densities of each: so the slope of the estimate along an edit is learnt, not only its ends.

@@ -5,6 +5,7 @@ import torch
 
 from metricnet import LesionEstimator, LesionWiseLoss
 from metricnet.estimator import SLOPE_FLOOR, lesion_f1
+from metricnet.exact import exact_f1
 from metricnet.guidance import cut_into_pieces, estimate_with_slope, guide
 
 
@@ -211,3 +212,32 @@ def test_maps_in_half_precision_have_the_loss_and_slope_of_full_ones(loss, maps,
         gradients.append(own.grad.float())
     assert torch.allclose(*gradients, rtol=0.02, atol=1e-7)
     assert gradients[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_the_estimator_stays_in_float32_where_the_module_around_it_is_cast(loss, maps, dtype):
+    expected = LesionWiseLoss(loss.estimator)(*maps)
+    around = torch.nn.ModuleList([torch.nn.Linear(2, 2), loss]).to(dtype)
+    assert next(around[0].parameters()).dtype == dtype
+    assert torch.equal(around[1](*maps), expected)
+
+
+def test_a_compiled_step_has_the_loss_and_the_slope_of_a_plain_one(loss, maps):
+    def step(own):
+        return LesionWiseLoss(loss.estimator)(own.sigmoid(), maps[1])
+
+    plain, compiled = (maps[0].clone().requires_grad_() for _ in range(2))
+    expected, found = step(plain), torch.compile(step, backend="eager")(compiled)
+    assert torch.equal(expected, found)
+    expected.backward()
+    found.backward()
+    assert torch.equal(plain.grad, compiled.grad)
+
+
+def test_a_truth_in_bf16_has_the_exact_score_of_one_in_float32(maps):
+    probability, truth = maps
+    scores = [
+        exact_f1(probability, wanted, "overlap", (1.0, 1.0, 1.0))
+        for wanted in (truth, truth.bfloat16())
+    ]
+    assert torch.equal(*scores)
