@@ -14,6 +14,7 @@ from datagen.errors import InputError
 from datagen.files import NIFTI, is_nifti, nifti_stem
 from datagen.layouts import Case
 from datagen.lesions import foreground_box
+from datagen.sources import is_cohort
 from datagen.volumes import Grid
 from segnet.prediction_paths import cohort_paths, paths_beside
 
@@ -80,7 +81,9 @@ def unscored(jobs: Sequence[Job], split: str) -> list[str]:
     folders = list(dict.fromkeys(job.prediction for job in jobs if job.prediction.is_dir()))
     notes = []
     for folder in folders if split == "all" else []:
-        names = {stem(path) for path in _masks_in(folder)}
+        masks = _masks_in(folder)
+        maps = {paths_beside(path).probability for path in masks}
+        names = {stem(path) for path in masks if path not in maps}
         names |= {path.name for path in folder.iterdir() if (path / "new_lesions.nii.gz").is_file()}
         notes += [f"{folder}: '{name}' has no truth and is not scored" for name in names - known]
     return sorted(notes)
@@ -91,10 +94,8 @@ def find_files(job: Job) -> Found:
     mask = _find(job.prediction, job.case, "mask")
     if job.probability:
         return Found(mask, _find(job.probability, job.case, "probability"))
-    beside = cohort_paths(job.prediction, job.case).probability
-    if not job.prediction.is_dir():
-        beside = paths_beside(mask).probability
-    return Found(mask, beside if beside.is_file() else None)
+    beside = [cohort_paths(job.prediction, job.case).probability, paths_beside(mask).probability]
+    return Found(mask, next((path for path in beside if path.is_file()), None))
 
 
 def read_pair(case: Case, found: Found, lowest_threshold: float) -> MaskPair:
@@ -160,7 +161,7 @@ def _require_probability(probability: np.ndarray, path: Path) -> None:
 def _truths(source: Path, split: str) -> list[Case]:
     """Cases of a cohort, or of plain masks, which are then their own only volumes."""
     masks = _masks_in(source) if source.is_dir() else [source]
-    if not masks or not is_nifti(masks[0]):
+    if not masks or not is_nifti(masks[0]) or (source.is_dir() and is_cohort(source)):
         return _of_cohort(source, split)
     names = [stem(path) for path in masks]
     twice = next((name for name in names if names.count(name) > 1), None)

@@ -188,3 +188,21 @@ def test_tables_of_an_evaluation_before_do_not_stay(masks, evaluate, tmp_path):
     evaluate("cases", truths, found)
     assert not (tmp_path / "scores" / "comparisons.md").exists()
     assert not (tmp_path / "scores" / "comparisons.tex").exists()
+
+
+def test_a_stray_volume_in_a_cohorts_folder_changes_nothing(tiny_cohort, tmp_path, run):
+    cohort = shutil.copytree(tiny_cohort, tmp_path / "cohort")
+    run("segnet", "predict", "--baseline", "empty", "--cohort", cohort, "--out", tmp_path / "found")
+    shutil.copy(next(cohort.glob("*/ground_truth.nii.gz")), cohort / "atlas.nii.gz")
+    options = ["--prediction", tmp_path / "found", "--out", tmp_path / "scores", "--workers", "1"]
+    run("segnet", "evaluate", "--truth", cohort, *options)
+    assert len(read_table(tmp_path / "scores/cases.csv")) == 4
+
+
+def test_maps_beside_the_masks_of_a_folder_are_found(masks, evaluate, tmp_path):
+    for folder, name in (("truths", "truth"), ("found", "prediction")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(masks[name], tmp_path / folder / "p1.nii.gz")
+    shutil.copy(masks["prediction"], tmp_path / "found/p1_probability.nii.gz")
+    assert evaluate("thresholds", tmp_path / "truths", tmp_path / "found")
+    assert read_table(tmp_path / "scores/notes.csv") == []
