@@ -96,7 +96,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         text += f"  [default: {_shown(field.default)}]"
     annotation = _without_none(field.annotation)
     if annotation is bool:
-        shown = flag if field.default is False else f"{flag}/--no-{name.replace('_', '-')}"
+        shown = f"{flag}/--no-{name.replace('_', '-')}"
         return click.option(shown, name, is_flag=True, default=None, help=text)
     if get_origin(annotation) is tuple:
         kind, many = _click_type(get_args(annotation)[0]), True

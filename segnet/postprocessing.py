@@ -5,6 +5,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from scipy import ndimage
 
+_ROUNDING = 1e-6  # spacings of files are rounded
+
 
 def close_gaps(
     labels: UInt8[np.ndarray, "x y z"], radius_mm: float, spacing_mm: tuple[float, float, float]
@@ -43,6 +45,7 @@ def keep_largest(labels: UInt8[np.ndarray, "x y z"], count: int) -> UInt8[np.nda
 
 
 def _ball(radius_mm: float, spacing_mm: tuple[float, float, float]) -> Bool[np.ndarray, "a b c"]:
+    radius_mm *= 1 + _ROUNDING
     reach = [int(radius_mm / edge_mm) for edge_mm in spacing_mm]
     axes = [
         np.arange(-count, count + 1) * edge_mm

@@ -40,6 +40,8 @@ _TEXTS = frozenset(
 _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "±": "$\\pm$",
     "³": "$^3$",
+    "<": "$<$",
+    ">": "$>$",
     "~": "\\textasciitilde{}",
     "^": "\\textasciicircum{}",
     "\\": "\\textbackslash{}",

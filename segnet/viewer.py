@@ -41,7 +41,7 @@ def pack_case(sources: Sequence[Mapping[str, str]], lesions: Sequence[Mapping[st
     InputError where a volume cannot be read.
     """
     truth = volumes.read_mask(Path(sources[0]["truth"]))
-    scans = [_scan(sources[0][visit]) for visit in ("time1", "time2")]
+    scans = [_scan(sources[0][visit], truth) for visit in ("time1", "time2")]
     predictions = {
         row["method"]: volumes.canonical_data(volumes.read_mask(Path(row["prediction"]))) > 0
         for row in sources
@@ -75,10 +75,14 @@ def _lesion(row: Mapping[str, str], grid: Grid) -> dict[str, Any]:
     return {**{column: row[column] for column in _LESION_COLUMNS}, "at": at}
 
 
-def _scan(path: str) -> Float[np.ndarray, "x y z"] | None:
+def _scan(path: str, truth: nib.Nifti1Image) -> Float[np.ndarray, "x y z"] | None:
+    """Voxels of a scan; None where there is none, or it does not lie where the truth does."""
     if not path:
         return None
-    return volumes.canonical_data(volumes.read_image(Path(path))).astype(np.float32)
+    image = volumes.read_image(Path(path))
+    if not volumes.same_grid(image, truth):
+        return None
+    return volumes.canonical_data(image).astype(np.float32)
 
 
 def _box(

@@ -1,8 +1,8 @@
 """How the weight a(t) of the region term falls: `a(t) · region + (1 − a(t)) · boundary`.
 
 Celaya et al. 2023, eq. 14–16, as printed and as their code has it; `epoch` counts from 0, and
-`epochs` is T. Weights are in [0, 1]. The code reaches 0 in the last epoch, the printed forms do not
-(the linear one ends at 1/T).
+`epochs` is T. Weights are in [0, 1]. The code reaches 0 in the last epoch; of the printed forms
+the linear one ends at 1/T, the cosine one above 0, and the step one at 0 unless h divides T.
 """
 
 import math

@@ -58,3 +58,9 @@ def test_touching_bones_are_components_of_their_own():
 
 def test_nothing_is_the_largest_of_nothing():
     assert not keep_largest(np.zeros((3, 3, 3), np.uint8), 3).any()
+
+
+def test_a_spacing_that_is_rounded_closes_what_the_exact_one_closes(gap):
+    rounded = (1.0000001, 1.0, 1.0)
+    assert np.array_equal(close_gaps(gap, 1.0, rounded), close_gaps(gap, 1.0, MM))
+    assert not np.array_equal(close_gaps(gap, 1.0, rounded), gap)

@@ -29,6 +29,7 @@ def test_latex_escapes_what_it_would_read_as_commands():
     sheet = sheet_of("100 % & more", "x", [{"method": "a|b~c^d\\e", "estimated_f1": 1}], ["method"])
     assert r"\caption{100 \% \& more}" in as_latex(sheet)
     assert r"a\textbar{}b\textasciitilde{}c\textasciicircum{}d\textbackslash{}e" in as_latex(sheet)
+    assert "$<$ 0.001" in as_latex(sheet_of("", "x", [{"method": "< 0.001"}], ["method"]))
     heads = sheet_of("", "x", [], ["estimated_f1"])
     assert r"$\hat{F}$" in as_latex(heads)
 
