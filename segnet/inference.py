@@ -12,7 +12,7 @@ from monai.inferers import sliding_window_inference
 from nibabel.affines import apply_affine
 from torch import Tensor
 
-from datagen.lesions import label_lesions
+from datagen.lesions import find_lesions, label_lesions
 from datagen.scans import Scans
 from datagen.volumes import Grid
 from metricnet.config import Precision
@@ -113,14 +113,9 @@ def lesion_mask(
     probability: Float[np.ndarray, "x y z"], threshold: float, min_volume_mm3: float, grid: Grid
 ) -> Bool[np.ndarray, "x y z"]:
     """Mask of the lesions: probability at or above the threshold, larger than the volume."""
-    mask = probability >= threshold
-    labels, count = label_lesions(mask)
-    volumes_mm3 = np.bincount(labels.ravel(), minlength=count + 1) * grid.voxel_volume_mm3
-    # a volume of exactly the minimum is dropped, also where it carries a rounding error
-    keep = volumes_mm3 > min_volume_mm3 * (1 + 1e-6)
-    keep[0] = False
-    found: np.ndarray = keep[labels]
-    return found
+    found = find_lesions(probability >= threshold)
+    mask: np.ndarray = found.above(min_volume_mm3, grid.voxel_volume_mm3).labels > 0
+    return mask
 
 
 def list_lesions(

@@ -73,7 +73,7 @@ def test_an_exported_run_predicts_what_the_run_does(tiny_run, tiny_cohort, run, 
     assert of_file.point == of_run.point
     options = ["--cohort", tiny_cohort, "--split", "all"]
     said = run("segnet", "predict", "--model", path, *options, "--out", tmp_path / "found")
-    assert "chosen on 1 validation cases" in said
+    assert "chosen on 1 validation case)" in said
 
 
 def test_a_file_of_another_schema_or_network_is_refused(detector, tmp_path):
