@@ -1,21 +1,18 @@
 """Estimators on disk: safetensors weights and what they were trained for; nothing is unpickled."""
 
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from datagen.errors import InputError
-from datagen.files import require_file, whole_file
 from datagen.lesions import Rule
 from datagen.store import Agreement
 from metricnet.config import Form
 from metricnet.estimator import LesionEstimator
+from metricnet.weights import read_weights, write_weights
 
 SCHEMA = 2
 FILE_NAME = "estimator.safetensors"
@@ -37,12 +34,7 @@ def save_estimator(path: Path, saved: SavedEstimator, dtype: torch.dtype = torch
         "agreement": saved.agreement._asdict(),
         "held_out": saved.held_out,
     }
-    weights = {
-        name: tensor.to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-        for name, tensor in saved.estimator.state_dict().items()
-    }
-    with whole_file(path) as partial:
-        partial.write_bytes(save(weights, {"lesionwise": json.dumps(metadata, sort_keys=True)}))
+    write_weights(path, saved.estimator, metadata, dtype)
 
 
 def load_estimator(path: str | Path) -> SavedEstimator:
@@ -51,17 +43,11 @@ def load_estimator(path: str | Path) -> SavedEstimator:
     Raises InputError where there is none, the file is broken, or its schema is another.
     """
     path = Path(path)
-    path = require_file(path / FILE_NAME if path.is_dir() else path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("lesionwise", "{}"))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        found = metadata.get("schema")
-    except (SafetensorError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is not an estimator ({error})") from error
-    if found != SCHEMA:
+    path = path / FILE_NAME if path.is_dir() else path
+    metadata, weights = read_weights(path, "an estimator")
+    if metadata.get("schema") != SCHEMA:
         raise InputError(
-            f"{path}: estimator schema {SCHEMA} expected, found {found}; "
+            f"{path}: estimator schema {SCHEMA} expected, found {metadata.get('schema')}; "
             "train it again with 'metricnet train'"
         )
     try:

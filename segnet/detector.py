@@ -1,18 +1,15 @@
 """Trained networks on disk: run folders, and single files that can be passed on."""
 
-import json
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from datagen.errors import InputError
-from datagen.files import require_file, whole_file
 from metricnet import runs
+from metricnet.weights import read_weights, write_weights
 from segnet.config import Network, TrainSettings
 from segnet.operating_point import OperatingPoint, parse_point, read_point
 from segnet.unet import TwoVisitUNet, build_unet
@@ -60,7 +57,7 @@ def load_detector(path: Path) -> Detector:
                 f"{path}: the checkpoint is not of the network in its config.toml"
             ) from error
         return Detector(str(path), network, architecture, read_point(path))
-    metadata, weights = _read(require_file(path))
+    metadata, weights = read_weights(path, "a detector")
     if "architecture" not in metadata:
         raise InputError(f"{path} is not a detector; 'segnet export' writes one")
     if metadata.get("schema") != SCHEMA:
@@ -95,23 +92,7 @@ def save_detector(path: Path, detector: Detector, dtype: torch.dtype = torch.flo
         "architecture": detector.architecture._asdict(),
         "operating_point": detector.point._asdict() if detector.point else None,
     }
-    weights = {
-        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in detector.network.state_dict().items()
-    }
-    if not all(tensor.isfinite().all() for tensor in weights.values()):
-        raise InputError(f"{detector.name}: a weight is not finite as {dtype}; train again")
-    with whole_file(path) as partial:
-        partial.write_bytes(save(weights, {"lesionwise": json.dumps(metadata, sort_keys=True)}))
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("lesionwise", "{}"))
-            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is not a detector ({error})") from error
+    write_weights(path, detector.network, metadata, dtype)
 
 
 def _restore(architecture: Architecture, weights: dict[str, Tensor]) -> TwoVisitUNet:
