@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from segnet.comparison.cells import Cost
 from segnet.comparison.gathering import Finished
-from segnet.evaluation.paired import Comparison, compare, holm
+from segnet.evaluation.paired import Comparison, compare_two, corrected, has_better_side
 from segnet.evaluation.summaries import NO_RULE, Summary, Values
 from segnet.tables import Cell as Shown
 from segnet.tables import Sheet, cell_of, sheet_of
@@ -77,9 +75,9 @@ def against(values: Sequence[Values], reference: str) -> list[Comparison]:
     base = {(one.rule, one.metric): one for one in values if one.method == reference}
     for one in values:
         other = base.get((one.rule, one.metric))
-        if other is not None and one.method != reference:
-            groups.setdefault((one.rule, one.metric), []).extend(compare([one, other]))
-    return [row for group in groups.values() for row in _corrected(group)]
+        if other is not None and one.method != reference and has_better_side(one.metric):
+            groups.setdefault((one.rule, one.metric), []).append(compare_two(one, other))
+    return [row for group in groups.values() for row in corrected(group)]
 
 
 def against_sheet(rows: Sequence[Comparison], reference: str) -> Sheet:
@@ -118,12 +116,6 @@ def method_costs(finished: Sequence[Finished]) -> list[MethodCost]:
             )
         )
     return costs
-
-
-def _corrected(group: Sequence[Comparison]) -> list[Comparison]:
-    known = [row.p for row in group if row.p is not None]
-    corrected = iter(holm(np.array(known, float)))
-    return [row if row.p is None else row._replace(p_holm=float(next(corrected))) for row in group]
 
 
 def _mean(summary: Summary | None) -> Shown:

@@ -71,14 +71,16 @@ def compare(values: Sequence[Values]) -> list[Comparison]:
     """Compare all pairs of methods by every score; none where there is only one method."""
     compared = []
     for family in _families(values):
-        pairs = [_compare(one, other) for one, other in itertools.combinations(family, 2)]
-        known = [pair.p for pair in pairs if pair.p is not None]
-        corrected = iter(holm(np.array(known)))
-        compared += [
-            pair if pair.p is None else pair._replace(p_holm=float(next(corrected)))
-            for pair in pairs
-        ]
+        compared += corrected(
+            [compare_two(one, other) for one, other in itertools.combinations(family, 2)]
+        )
     return compared
+
+
+def corrected(pairs: Sequence[Comparison]) -> list[Comparison]:
+    """Correct the p values of comparisons for their number; those without a test stay."""
+    p_holm = iter(holm(np.array([pair.p for pair in pairs if pair.p is not None], float)))
+    return [pair if pair.p is None else pair._replace(p_holm=float(next(p_holm))) for pair in pairs]
 
 
 def mean_ranks(values: Sequence[Values]) -> list[MeanRank]:
@@ -117,7 +119,13 @@ def is_lower_better(metric: str) -> bool:
     return metric.endswith(("_mm", "_mm3")) or metric.startswith(("absolute", "false"))
 
 
-def _compare(one: Values, other: Values) -> Comparison:
+def has_better_side(metric: str) -> bool:
+    """Tell whether a score can be compared: a signed difference is best in the middle."""
+    return metric != "volume_difference_mm3"
+
+
+def compare_two(one: Values, other: Values) -> Comparison:
+    """Compare two methods by one score, on the cases where both have it; p is not corrected."""
     head = (one.rule, one.metric, one.method, other.method)
     shared = _shared([one, other])
     first, second = _numbers([one, other])
@@ -134,10 +142,10 @@ def _compare(one: Values, other: Values) -> Comparison:
 
 
 def _families(values: Sequence[Values]) -> list[list[Values]]:
-    """Group what the methods have under one rule and score; signed differences have no order."""
+    """Group what the methods have under one rule and score that has a better side."""
     groups: dict[tuple[str, str], list[Values]] = {}
     for one in values:
-        if one.metric != "volume_difference_mm3":
+        if has_better_side(one.metric):
             groups.setdefault((one.rule, one.metric), []).append(one)
     return list(groups.values())
 
