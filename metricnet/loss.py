@@ -117,9 +117,13 @@ class LesionWiseLoss(nn.Module):
         return functional.pad(volume.flatten(0, 1)[:, None], missing)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "LesionWiseLoss":
-        """Keep the estimator in float32 where the module around it is cast."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.estimator.float()
+        """Move the estimator with the module around it, but leave its weights in their own type."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            probe = fn(tensor.new_empty(0))
+            return fn(tensor) if probe.dtype == tensor.dtype else tensor.to(probe.device)
+
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def train(self, mode: bool = True) -> "LesionWiseLoss":

@@ -32,8 +32,8 @@ def train(settings: TrainSettings) -> None:
         say(f"without effect beside the other settings: {', '.join(unread)}")
     if settings.alpha and settings.epochs <= settings.alpha_warmup_epochs:
         say(
-            f"all {settings.epochs} epochs are --alpha-warmup-epochs: F̂ is never switched on; "
-            "train longer, or warm up for less"
+            f"--epochs {settings.epochs} ends within --alpha-warmup-epochs "
+            f"{settings.alpha_warmup_epochs}: F̂ is never switched on; train longer, or warm up less"
         )
     history = train_network(settings)
     best = max(history, key=lambda row: row[MONITOR])

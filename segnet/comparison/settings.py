@@ -59,8 +59,8 @@ class CompareSettings(Settings):
     def _keep_chosen(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Leave the methods of --method in the table, and no other."""
         methods, chosen = values.get("methods"), values.get("method", ())
-        if not chosen or not isinstance(methods, dict):
-            return values
+        if not isinstance(chosen, list | tuple) or not chosen or not isinstance(methods, dict):
+            return values  # nothing is chosen, or the fields themselves refuse it
         unknown = next((name for name in chosen if name not in methods), None)
         if unknown is not None:
             raise ValueError(f"method '{unknown}' is not in the table; it has {', '.join(methods)}")

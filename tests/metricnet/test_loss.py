@@ -215,10 +215,12 @@ def test_maps_in_half_precision_have_the_loss_and_slope_of_full_ones(loss, maps,
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_the_estimator_stays_in_float32_where_the_module_around_it_is_cast(loss, maps, dtype):
+def test_the_estimator_keeps_its_weights_where_the_module_around_it_is_cast(loss, maps, dtype):
     expected = LesionWiseLoss(loss.estimator)(*maps)
+    before = {name: weight.clone() for name, weight in loss.state_dict().items()}
     around = torch.nn.ModuleList([torch.nn.Linear(2, 2), loss]).to(dtype)
     assert next(around[0].parameters()).dtype == dtype
+    assert all(torch.equal(weight, before[name]) for name, weight in loss.state_dict().items())
     assert torch.equal(around[1](*maps), expected)
 
 
