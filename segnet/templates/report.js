@@ -103,7 +103,11 @@ class Viewer {
     this.part("case").selectedIndex = index;
     this.data = JSON.parse(document.getElementById(`case-${index}`).textContent);
     this.pictures = [null, null];
-    this.data.visits.forEach((visit, which) => visit && this.load(visit, which, this.data));
+    this.data.visits.forEach((visit, which) => {
+      const caption = this.part(`visit${which + 1}`).nextElementSibling;
+      caption.textContent = `visit ${which + 1}${visit ? "" : ": no scan on the grid of the truth"}`;
+      if (visit) this.load(visit, which, this.data);
+    });
     const method = this.part("method");
     const chosen = method.value;
     method.replaceChildren(...this.data.methods.map((one) => new Option(one.name, one.name)));

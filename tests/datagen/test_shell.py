@@ -85,6 +85,13 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_default(recipe):
     assert said == f"{expected!r}\n"
 
 
+@pytest.mark.parametrize(("flag", "name"), [("--no-resume", "resume"), ("--no-amp", "amp")])
+def test_a_flag_switches_off_what_the_file_switches_on(recipe, flag, name):
+    recipe.write_text(f"[datagen.build]\nmasks = ['file']\n{name} = true\n")
+    assert f"{name}=True" in run("count", "--config", recipe).output
+    assert f"{name}=False" in run("count", "--config", recipe, flag).output
+
+
 def test_flags_alone_are_enough():
     words = ["--masks", "a", "--masks", "b", "--names", "c"]
     words += ["--rule", "geo", "--label", "x", "--resume", "--no-amp"]

@@ -8,6 +8,8 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from datagen.files import read_table
@@ -208,6 +210,19 @@ def test_plain_masks_are_shown_without_scans(tmp_path, run, masks):
     # front comes first: row 9 - 1 of slice 1 begins with two voxels of the first lesion
     assert case["truth"]["1"] == [71, 2, 81, 2]
     assert case["methods"][0]["lesions"][0]["at"] == [1.5, 7.5, 2]
+
+
+def test_a_scan_on_another_grid_than_the_truth_is_not_shown(tmp_path, run, masks):
+    other = tmp_path / "other.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.int16), np.diag([2.0, 2, 2, 1])), other)
+    listed, scan = tmp_path / "cohort.csv", shutil.copy(masks["truth"], tmp_path / "scan.nii.gz")
+    listed.write_text(f"case,time1,time2,truth\na,{other},{scan},{masks['truth']}\n")
+    inputs = ["--truth", listed, "--prediction", masks["prediction"], "--workers", "1"]
+    run("segnet", "evaluate", *inputs, "--out", tmp_path / "scores")
+    run("segnet", "report", "--scores", tmp_path / "scores")
+    page = (tmp_path / "scores/report.html").read_text(encoding="utf-8")
+    (case,) = re.findall(r'<script type="application/json" id="case-0">(.*?)</script>', page)
+    assert [visit is None for visit in json.loads(case)["visits"]] == [True, False]
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed to open the page with")
