@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from datagen.lesions import score_lesions
 from metricnet import launch, runs
+from metricnet.config import Precision
 from metricnet.data import DrawSampler
 from metricnet.trainer import fit, make_trainer, open_run, require_finite
 from segnet import preparation
@@ -69,10 +70,11 @@ class SegmentationTask(lightning.LightningModule):
         patch: int,
         optimisation: Optimisation,
         recorder: Recorder | None = None,
+        precision: Precision = "auto",
     ) -> None:
         super().__init__()
         self.network, self._patch, self._recorder = network, patch, recorder
-        self._plan, self._optimisation = plan, optimisation
+        self._plan, self._optimisation, self._precision = plan, optimisation, precision
         # in a list, the frozen estimator stays out of this module's checkpoints
         self._learned = [learned] if learned else []
 
@@ -150,7 +152,9 @@ class SegmentationTask(lightning.LightningModule):
     def validation_step(self, case: LabelledScans, _: int) -> None:
         """Log the scores of one whole case: the mean Dice of its classes, and the L-F1 of all."""
         scans = case.scans
-        found = predict_probabilities(self.network, scans, self._patch, overlap=0.0)
+        found = predict_probabilities(
+            self.network, scans, self._patch, overlap=0.0, precision=self._precision
+        )
         total = found.sum(axis=0)
         prediction = lesion_mask(total, 0.5, MIN_VOLUME_MM3, scans.grid)
         labels = label_volume(found, 0.5) * prediction
@@ -219,7 +223,9 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     (settings.out / POINT).unlink(missing_ok=True)
     recorder = _recorder(settings, drawn_from)
     course = _optimisation(settings)
-    task = SegmentationTask(network, learned, plan, settings.patch, course, recorder)
+    task = SegmentationTask(
+        network, learned, plan, settings.patch, course, recorder, settings.precision
+    )
     trainer = _trainer(settings)
     draws = DrawSampler(settings.steps_per_epoch * settings.batch)
     # worker processes fetch ahead, before the trainer tells the sampler where it goes on

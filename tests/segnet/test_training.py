@@ -1,13 +1,16 @@
 import csv
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from datagen.errors import InputError
+from datagen.scans import Scans
+from datagen.volumes import Grid
 from metricnet import LesionEstimator, LesionWiseLoss, runs
 from segnet.config import TrainSettings
-from segnet.data import PatchSample
+from segnet.data import LabelledScans, PatchSample
 from segnet.inference import foreground_probability
 from segnet.learned import Course, LearnedTerm
 from segnet.objective import LossPlan
@@ -110,3 +113,29 @@ def test_one_batch_can_be_learnt_by_heart():
         loss.backward()
         optimiser.step()
     assert loss.item() < 0.1
+
+
+@pytest.mark.parametrize(("precision", "is_half"), [("32", False), ("bf16", True)])
+def test_whole_validation_cases_are_computed_in_the_precision_asked_for(precision, is_half):
+    seen = []
+
+    def network(windows):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return windows[:, 1:] - 4
+
+    shape = (16, 16, 16)
+    labels = np.zeros(shape, np.uint8)
+    labels[4:8, 4:8, 4:8] = 1
+    time2 = np.where(labels, 8, 0).astype(np.float32)
+    brain = np.ones(shape, bool)
+    scans = Scans(np.zeros_like(time2), time2, brain, labels > 0, Grid(shape, np.eye(4)))
+    case = LabelledScans(None, scans, labels, labels, (slice(None),) * 3)
+    task = SegmentationTask(
+        build_unet("strided", 4), None, LossPlan(), 16, Optimisation(1e-3), precision=precision
+    )
+    task.network.forward = network
+    logged = {}
+    task.log_dict = lambda scores, **_: logged.update(scores)
+    task.validation_step(case, 0)
+    assert seen == [is_half]
+    assert logged["validation/f1"] == logged["validation/dice"] == 1
