@@ -66,7 +66,8 @@ def main(
 
 
 def _build(path: Path, pairs: int, options: list[str], *more: str) -> float:
-    """Build in a process of its own; return the seconds that it took."""
+    """Build anew in a process of its own; return the seconds that it took."""
+    path.unlink(missing_ok=True)
     start = time.perf_counter()
     subprocess.run(_command(path, pairs, options, *more), check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start

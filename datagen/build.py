@@ -89,7 +89,8 @@ def build(settings: BuildSettings) -> int:
 
     Parts of 250 pairs are kept in `<out>.parts` until the file is whole, so that a killed build can
     resume. Each part depends on the seed and its own number alone. Raises InputError where the
-    masks or predictions are unusable, or the parts there belong to another build.
+    masks or predictions are unusable, the file is there already, or the parts there belong to
+    another build.
     """
     files = list_sources(
         settings.masks, settings.validation_fraction, np.random.default_rng(settings.seed)
@@ -153,7 +154,10 @@ def _parts_folder(settings: BuildSettings, notes: dict[str, Any]) -> Path:
     folder = out.with_name(f"{out.name}.parts")
     plan = folder / _PLAN
     require_writable(settings.out)
-    if folder.is_dir() and not settings.resume:
+    is_interrupted = folder.is_dir()
+    if settings.out.exists() and not is_interrupted:
+        raise InputError(f"{settings.out} is there already; delete it, or choose another --out")
+    if is_interrupted and not settings.resume:
         raise InputError(f"{folder} holds an interrupted build; add --resume, or delete the folder")
     if plan.is_file() and plan.read_text(encoding="utf-8") != _as_plan(notes):
         raise InputError(

@@ -99,6 +99,25 @@ def test_a_second_build_to_the_same_place_draws_from_its_own_masks(masks, tmp_pa
         build(settings_for(folder, out, pairs=40, workers=workers, resume=False))
         with PairFile(out) as file:
             assert set(file.column("case")) == set(names)
+        out.unlink()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_pair_file_is_not_overwritten(masks, tmp_path, resume):
+    out = tmp_path / "pairs.h5"
+    out.write_bytes(b"hours of work")
+    with pytest.raises(
+        InputError, match=r"pairs\.h5 is there already; delete it, or choose another"
+    ):
+        build(settings_for(masks, out, resume=resume))
+    assert out.read_bytes() == b"hours of work"
+
+
+def test_a_build_killed_before_it_cleared_up_can_resume(masks, interrupted, built):
+    shutil.copy(built, interrupted)
+    build(settings_for(masks, interrupted))
+    assert interrupted.read_bytes() == built.read_bytes()
+    assert not interrupted.with_name("pairs.h5.parts").exists()
 
 
 def test_a_build_that_cannot_draw_a_pair_leaves_nothing_behind(masks, tmp_path, monkeypatch):
