@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.affines import apply_affine
+from nibabel.processing import resample_from_to
 from scipy.spatial.transform import Rotation
 
 from datagen import volumes
@@ -242,3 +243,30 @@ def test_a_lesion_of_one_thick_slice_keeps_its_volume():
     image = image_of(np.ones((6, 6, 1)), affine_of((1.0, 1.0, 3.0)))
     grid = volumes.working_grid(volumes.grid_of(image), 1.0)
     assert volumes.resample_mask(image, grid).sum() == 108
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_straight_grids_are_resampled_as_any_others(order, signs, rng):
+    scan = rng.normal(size=(13, 9, 11)).astype(np.float32)
+    affine = np.eye(4)
+    affine[:3, :3] = (np.diag(signs) * (0.7, 1.3, 2.6))[list(order)]
+    affine[:3, 3] = (4.2, -3.1, 7.7)
+    image = nib.Nifti1Image(scan, affine)
+    grid = volumes.working_grid(volumes.grid_of(image), 1.0)
+    for moved in (grid, grid._replace(affine=grid.affine + 0.4 * np.eye(4, k=3))):
+        found = volumes.resample(image, moved)
+        wanted = resample_from_to(image, (moved.shape, moved.affine), 1, "grid-constant")
+        np.testing.assert_allclose(found, wanted.dataobj, atol=1e-5)
+    back = volumes.resample(nib.Nifti1Image(found, grid.affine), volumes.grid_of(image))
+    assert back.shape == scan.shape
+
+
+def test_a_box_is_put_back_to_the_same_bits(rng):
+    grid = Grid((9, 8, 7), np.diag([-1.0, 1, 3, 1]))
+    box = (slice(2, 7), slice(1, 8), slice(0, 4))
+    values = rng.normal(size=(5, 7, 4)).astype(np.float32)
+    put = volumes.resample(nib.Nifti1Image(values, grid.cropped(box).affine), grid)
+    wanted = np.zeros(grid.shape, np.float32)
+    wanted[box] = values
+    assert np.array_equal(put, wanted)
