@@ -66,8 +66,8 @@ def estimate_with_slope(
     that of the mean over the classes.
     """
     with torch.no_grad():
-        f1: Tensor = estimator(probability, truth)
-        near = torch.maximum(estimator.shown(probability), _GLIMPSE * truth)
+        shown = estimator.shown(probability)
+        near = torch.maximum(shown, _GLIMPSE * truth)
     with torch.enable_grad():
         near = near.detach().requires_grad_()
         estimate = estimator.estimate(near, truth)
@@ -77,6 +77,11 @@ def estimate_with_slope(
             of_classes = estimate.densities.view(-1, classes, *estimate.densities.shape[1:])
             total = len(of_classes) * lesion_f1(of_classes.sum(0), SLOPE_FLOOR).sum()
         (slope,) = torch.autograd.grad(total, near)
+    f1 = estimate.f1.detach().clone()
+    is_missed = (near != shown).flatten(1).any(dim=1)
+    if is_missed.any():  # the others were scored as they are shown
+        with torch.no_grad():
+            f1[is_missed] = estimator.estimate(shown[is_missed], truth[is_missed]).f1
     return f1, slope
 
 

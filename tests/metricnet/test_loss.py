@@ -182,6 +182,13 @@ def test_a_missed_lesion_shows_a_little_where_its_slope_is_taken(loss, maps):
     assert torch.equal(estimated, loss.estimator(nothing, truth))
 
 
+def test_patches_with_and_without_missed_lesions_are_scored_as_they_are_shown(loss, maps):
+    truth = maps[1]
+    shown = torch.stack([truth[0], torch.zeros_like(truth[1])])  # all found, and none
+    estimated, _ = estimate_with_slope(loss.estimator, shown, truth)
+    assert torch.allclose(estimated, loss.estimator(shown, truth), atol=1e-6)
+
+
 def test_the_slope_is_that_of_the_score_of_the_whole_batch_class_by_class(loss, maps):
     loss.estimator.network.head.bias.data[:] = 0.5
     shown, truth = (maps[0] >= 0.5).float(), maps[1].clone()
