@@ -6,6 +6,7 @@ import click
 
 # heavy imports stay inside the commands, so that --help answers at once
 from datagen.build import BuildSettings
+from datagen.errors import InputError
 from datagen.shell import SentenceGroup, from_settings, say
 from datagen.simulation import PhantomSettings
 from datagen.synthetic_cohort import SynthesisSettings
@@ -80,18 +81,87 @@ def inspect(pairs: Path, out: Path, seed: int) -> None:
     "for both visits.",
 )
 def cohort(source: Path, out: Path, both_orders: bool, single_visits: bool) -> None:
-    """List the cases that a folder holds, as a cohort.csv to look at and to edit."""
+    """List the cases that a folder holds, as a cohort.csv to look at and to edit.
+
+    A folder with a cohort.csv of its own is read from that.
+    """
     from datagen import cohort as cohorts
     from datagen import visits
 
     if both_orders and single_visits:
         raise click.UsageError("give --both-orders or --single-visits: a single visit has no order")
+    cohorts.require_new(out)
     if single_visits:
-        cases = visits.as_cases(visits.list_visits(source))
+        found = visits.as_cases(visits.list_visits(source))
     else:
-        cases = cohorts.read_cohort(source)
-    if both_orders:
-        cases = cohorts.with_reversed_visits(cases)
+        found = cohorts.read_cohort(source)
+    own = cohorts.own_list(source)
+    if own and not (single_visits and visits.scans_below(source)):
+        click.echo(f"the cases are those of {own}; other folders beside it are not read", err=True)
+    cases = cohorts.with_reversed_visits(found) if both_orders else found
+    if both_orders and len(cases) == len(found):
+        click.echo(
+            f"no case could be swapped: {cohorts.VANISHED} lies beside none, or both orders are "
+            "listed",
+            err=True,
+        )
     cohorts.write_cohort(cases, out)
-    patients = len({case.patient for case in cases})
-    say(f"wrote {counted(len(cases), 'case')} of {counted(patients, 'patient')} to {out}")
+    counts = f"{counted(len(cases), 'case')} of "
+    counts += counted(len({case.patient for case in cases}), "patient")
+    say(f"wrote {counts} to {out}: {cohorts.describe(cases)}")
+
+
+@main.command()
+@click.argument("raw", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("cohort"), help="Folder.")
+@click.option(
+    "--spacing-mm",
+    type=click.FloatRange(0, min_open=True),
+    help="Edge of the voxels to write; default: the voxel sizes of visit 2.",
+)
+@click.option("--bias/--no-bias", default=True, help="Correct the bias field of either visit (N4).")
+@click.option(
+    "--register/--no-register",
+    default=True,
+    help="Register the visits; without, they must lie on one grid.",
+)
+@click.option(
+    "--strip/--no-strip",
+    default=True,
+    help="Find the brain where a case has no brain mask; without, it is where visit 2 is not 0.",
+)
+@click.option("--workers", type=click.IntRange(1), default=1, help="Cases at a time.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted cohort.")
+def preprocess(
+    raw: tuple[Path, ...],
+    out: Path,
+    spacing_mm: float | None,
+    bias: bool,
+    register: bool,
+    strip: bool,
+    workers: int,
+    resume: bool,
+) -> None:
+    """Bring raw FLAIR visits to one grid: bias corrected, registered halfway, without the skull.
+
+    RAW is a folder in MSSEG-2 or BIDS layout, a cohort.csv, or the two scans of one patient. A
+    brain mask and a truth, where there are any, lie on the grid of visit 2.
+    """
+    try:
+        from datagen.preprocess import list_raw, preprocess_cohort
+        from datagen.raw_visits import Options
+    except ModuleNotFoundError as error:
+        if error.name != "SimpleITK":
+            raise
+        raise InputError("SimpleITK is needed: pip install 'lesionwise[preprocess]'") from error
+    cases = list_raw(raw)
+    options = Options(bias, register, strip, spacing_mm)
+    outcomes = preprocess_cohort(cases, out, options, workers, resume)
+    for outcome in outcomes:
+        if not outcome.is_plausible:
+            click.echo(
+                f"{outcome.case}: a brain of {outcome.brain_litres} litres; look at "
+                f"{out / outcome.case / 'overview.png'}",
+                err=True,
+            )
+    say(f"wrote {counted(len(cases), 'case')} to {out}, listed in {out / 'cohort.csv'}")

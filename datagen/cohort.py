@@ -1,16 +1,17 @@
 """Cohorts of two-visit cases, their splits, and the list in which they are written."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from datagen.errors import InputError
 from datagen.files import write_table
-from datagen.layouts import Case, from_bids, from_msseg2, from_table
+from datagen.layouts import COLUMNS, Case, Split, from_bids, from_msseg2, from_table
 
 VANISHED = "vanished_lesions.nii.gz"
-COLUMNS = ("case", "time1", "time2", "truth", "brain_mask", "split", "patient")
 
 
 def read_cohort(source: Path) -> list[Case]:
@@ -24,14 +25,20 @@ def read_cohort(source: Path) -> list[Case]:
         cases = from_table(source)
     elif not source.is_dir():
         raise InputError(f"{source} does not exist; give a cohort folder or a cohort.csv")
-    elif (source / "cohort.csv").is_file():
-        cases = from_table(source / "cohort.csv")
+    elif own := own_list(source):
+        cases = from_table(own)
     elif (source / "dataset_description.json").is_file():
         cases = from_bids(source)
     else:
         cases = from_msseg2(source)
     _require_names(cases, source)
     return sorted(cases, key=lambda case: case.name)
+
+
+def own_list(folder: Path) -> Path | None:
+    """The `cohort.csv` of a folder, which is read in place of what else lies there."""
+    path = folder / "cohort.csv"
+    return path if path.is_file() else None
 
 
 def _require_names(cases: list[Case], source: Path) -> None:
@@ -55,6 +62,24 @@ def write_cohort(cases: Iterable[Case], path: Path) -> None:
 
     rows = [dict(zip(("case", *Case._fields[1:]), map(shown, case), strict=True)) for case in cases]
     write_table(path, rows, COLUMNS)
+
+
+def require_new(path: Path) -> None:
+    """Refuse to overwrite a list, which may have been edited by hand."""
+    if path.is_file():
+        raise InputError(f"{path} is there already; delete it, or choose another --out")
+
+
+def describe(cases: list[Case]) -> str:
+    """Count what the cases hold; splits are counted where a case has one."""
+    truths = sum(case.truth is not None for case in cases)
+    brains = sum(case.brain_mask is not None for case in cases)
+    of_splits = Counter(case.split for case in cases)
+    splits = ", ".join(
+        f"{of_splits[split]} {split}" for split in get_args(Split) if of_splits[split]
+    )
+    shown = f", splits: {splits}" if splits else ""
+    return f"{truths} with a truth, {brains} with a brain mask{shown}"
 
 
 def of_split(cases: list[Case], split: str) -> list[Case]:

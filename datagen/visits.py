@@ -6,6 +6,7 @@ from typing import NamedTuple
 from datagen.cohort import is_reversed, read_cohort
 from datagen.errors import InputError
 from datagen.layouts import Case, Split
+from datagen.sources import is_cohort
 
 
 class Visit(NamedTuple):
@@ -28,14 +29,18 @@ def list_visits(source: Path) -> list[Visit]:
     patients do. Cases of the split "test" are left out. Raises InputError where there is none, or
     where a mask is missing.
     """
-    folders = sorted(source.glob("*/flair.nii.gz")) if source.is_dir() else []
-    visits = [_of_folder(flair) for flair in folders] or _of_cohort(source)
+    visits = [_of_folder(flair) for flair in scans_below(source)] or _of_cohort(source)
     if not visits:
         raise InputError(
             f"{source} holds no single visit: expected <patient>/flair.nii.gz and "
             "ground_truth.nii.gz, or a cohort with lesions_time01.nii.gz and lesions_time02.nii.gz"
         )
     return sorted(visits, key=lambda visit: visit.name)
+
+
+def scans_below(source: Path) -> list[Path]:
+    """The scans of a folder of single visits; empty where the source is something else."""
+    return sorted(source.glob("*/flair.nii.gz")) if source.is_dir() else []
 
 
 def as_cases(visits: list[Visit]) -> list[Case]:
@@ -54,6 +59,8 @@ def _of_folder(flair: Path) -> Visit:
 
 
 def _of_cohort(source: Path) -> list[Visit]:
+    if source.is_dir() and not is_cohort(source):
+        return []
     visits = []
     for case in read_cohort(source):
         # a case with its visits swapped shows the same scans, under the other one's masks

@@ -38,12 +38,59 @@ def test_predict_refuses_a_broken_list_too(refuses):
     refuses(command, "list.csv", "two/time1.nii.gz")
 
 
-def test_cohort_refuses_a_bids_subject_with_one_session(refuses):
+def test_cohort_refuses_a_bids_data_set_with_one_session_per_subject(refuses):
     scan = Path("bids/sub-1/ses-01/anat/sub-1_ses-01_FLAIR.nii.gz")
     scan.parent.mkdir(parents=True)
     shutil.copy("one/time1.nii.gz", scan)
     Path("bids/dataset_description.json").write_text("{}")
     refuses("datagen cohort bids --out new.csv", "sub-1", "two sessions")
+
+
+def test_cohort_refuses_to_overwrite_a_list(refuses):
+    Path("list.csv").write_text("edited by hand")
+    refuses("datagen cohort cohort --out list.csv", "list.csv is there already", "another --out")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["datagen cohort masks --single-visits --out new.csv", "datagen synthesise --scans masks"],
+)
+def test_a_folder_without_scans_holds_no_single_visit(command, refuses):
+    Path("masks").mkdir()
+    shutil.copy("one/truth.nii.gz", "masks/p0.nii.gz")
+    refuses(command, "masks holds no single visit", "<patient>/flair.nii.gz")
+
+
+def test_cohort_counts_what_it_found(work, call):
+    result = call("datagen cohort cohort --out new.csv")
+    counts = "3 with a truth, 3 with a brain mask"
+    assert result.stdout == f"wrote 3 cases of 3 patients to new.csv: {counts}\n"
+    assert result.stderr == ""
+
+
+def test_cohort_says_that_it_reads_the_list_of_a_folder(work, call):
+    Path("cohort.csv").write_text(HEADER + row("a", "train") + row("b", "test"))
+    result = call("datagen cohort . --out new.csv")
+    assert "cases are those of cohort.csv" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout.endswith(", splits: 1 train, 1 test\n")
+
+
+def test_cohort_reads_single_visits_beside_a_list_without_a_word_on_it(work, call):
+    Path("singles/p0").mkdir(parents=True)
+    shutil.copy("one/time1.nii.gz", "singles/p0/flair.nii.gz")
+    shutil.copy("one/truth.nii.gz", "singles/p0/ground_truth.nii.gz")
+    Path("singles/cohort.csv").write_text(HEADER)
+    result = call("datagen cohort singles --single-visits --out new.csv")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_cohort_says_that_no_case_could_be_swapped(work, call):
+    result = call("datagen cohort cohort --both-orders --out new.csv")
+    assert "no case could be swapped: vanished_lesions.nii.gz lies beside none" in result.stderr
+    assert result.stdout.startswith("wrote 3 cases ")
+    shutil.copy(f"cohort/p0/{TRUTH}", "cohort/p0/vanished_lesions.nii.gz")
+    assert call("datagen cohort cohort --both-orders --out both.csv").stderr == ""
 
 
 @pytest.mark.parametrize("command", ["datagen cohort --out new.csv", TRAIN])

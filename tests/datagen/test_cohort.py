@@ -119,6 +119,15 @@ def test_a_case_that_is_swapped_or_listed_in_both_orders_is_not_swapped_again(
     assert cohort.with_reversed_visits(both[1:]) == both[1:]
 
 
+def test_what_the_cases_hold_is_counted():
+    cases = [case_of("a", split="train"), case_of("b"), case_of("c", split="test")]
+    assert cohort.describe(cases[1:2]) == "0 with a truth, 0 with a brain mask"
+    cases[0] = cases[0]._replace(truth=Path("truth.nii"), brain_mask=Path("brain.nii"))
+    assert cohort.describe(cases) == (
+        "1 with a truth, 1 with a brain mask, splits: 1 train, 1 test"
+    )
+
+
 def test_a_patient_in_two_splits_is_refused(rng):
     cases = [case_of("a", "p", "train"), case_of("b", "p", "validation")]
     with pytest.raises(InputError, match="patient p is in the splits 'train' and 'validation'"):

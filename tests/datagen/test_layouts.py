@@ -71,16 +71,28 @@ def test_three_sessions_are_two_cases_of_one_patient(bids):
     assert (cases[1].time1, cases[1].time2) == (scans[1], scans[2])
 
 
-def test_a_subject_with_one_session_is_a_broken_case(bids):
+def test_subjects_with_one_session_alone_are_no_cohort(bids):
     bids_scan(bids, "sub-01", "ses-01")
-    with pytest.raises(InputError, match="case sub-01: two sessions"):
+    with pytest.raises(InputError, match=r"two sessions .* no subject has them \(sub-01 has 1\)"):
         read_cohort(bids)
+
+
+def test_a_subject_with_one_session_is_left_out_and_told_once(bids, capsys):
+    for subject, session in (("01", "1"), ("01", "2"), ("03", "1")):
+        bids_scan(bids, f"sub-{subject}", f"ses-{session}")
+    bids_scan(bids, "sub-04", "ses-1", "T1w")
+    for _ in range(2):
+        assert [case.name for case in read_cohort(bids)] == ["sub-01"]
+    assert capsys.readouterr().err.splitlines() == [
+        f"{bids.name}: left out 1 subject with a single session: sub-03",
+        f"{bids.name}: left out 1 subject without a FLAIR scan in a session: sub-04",
+    ]
 
 
 def test_two_runs_of_one_session_are_not_two_visits(bids):
     bids_scan(bids, "sub-01", "ses-01", "run-1_FLAIR")
     bids_scan(bids, "sub-01", "ses-01", "run-2_FLAIR")
-    with pytest.raises(InputError, match="case sub-01: two sessions"):
+    with pytest.raises(InputError, match="two sessions"):
         read_cohort(bids)
 
 
@@ -126,7 +138,7 @@ def test_a_list_holds_paths_relative_to_itself(tmp_path, visits):
         ("case,time1,time2\n", "needs a header and rows"),
         ("case,time1\na,scan.nii\n", "column time2 is missing"),
         ("case,time1,time2\na,scan.nii,\n", "case a: time2 is empty"),
-        ("case,time1,time2\na,scan.nii\n", "case a: time2 is empty"),
+        ("case,time1,time2\na,scan.nii\n", "row 1 .* case 'a', has fewer cells than the header"),
         ("case,time1,time2\na,scan.nii,none.nii\n", "case a: time2 .*none.nii does not exist"),
         (
             "case,time1,time2,truth\na,scan.nii,scan.nii,none.nii\n",

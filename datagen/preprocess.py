@@ -1,0 +1,136 @@
+"""Cohorts of raw visits, made ready for detectors: see `datagen.raw_visits` for what is done."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+from joblib import Parallel, cpu_count, delayed
+from nibabel.affines import apply_affine
+
+from datagen import volumes
+from datagen.cohort import read_cohort, write_cohort
+from datagen.errors import InputError
+from datagen.files import is_nifti, make_folder, nifti_stem, write_json, write_table, write_text
+from datagen.layouts import Case
+from datagen.overview import draw_overview
+from datagen.progress import track
+from datagen.raw_visits import Options, Prepared, prepare
+from datagen.registration import use_threads
+
+_PLAUSIBLE_LITRES = (0.7, 2.2)
+_TIME1, _TIME2 = (f"flair_time0{visit}_on_middle_space.nii.gz" for visit in (1, 2))
+_TRUTH, _BRAIN, _DONE = "ground_truth.nii.gz", "brain_mask.nii.gz", "preprocess.json"
+
+
+class Outcome(NamedTuple):
+    """What was done to a case: a row of `preprocess.csv`.
+
+    Rotation and shift of the brain's centre are those between the visits, and `correlation` is that
+    of both visits inside the brain, when all is done.
+    """
+
+    case: str
+    rotation_degrees: float
+    shift_mm: float
+    brain_litres: float
+    correlation: float
+
+    @property
+    def is_plausible(self) -> bool:
+        """Whether the brain has the size of one."""
+        low, high = _PLAUSIBLE_LITRES
+        return low <= self.brain_litres <= high
+
+
+def list_raw(raw: Sequence[Path]) -> list[Case]:
+    """List the cases of a cohort, or the one whose two visits are named."""
+    if len(raw) == 2 and all(is_nifti(path) for path in raw):
+        name = nifti_stem(raw[1].name)
+        return [Case(name, name, raw[0], raw[1])]
+    if len(raw) == 1 and not is_nifti(raw[0]):
+        return read_cohort(raw[0])
+    raise InputError("name a folder, a cohort.csv, or the two NIfTI files of a patient's visits")
+
+
+def preprocess_cohort(
+    cases: Sequence[Case], out: Path, options: Options, workers: int = 1, resume: bool = False
+) -> list[Outcome]:
+    """Preprocess every case into a cohort in the layout of MSSEG-2; return what was done to each.
+
+    Beside both visits, the brain mask and the truth, where there is one, a case's folder holds
+    `overview.png` and the maps back to the raw visits, `middle_to_time1.txt` and
+    `middle_to_time2.txt`: 4 × 4 matrices, RAS+ millimetres. Raises InputError where a scan cannot
+    be used, or where the folder is not empty and not to be resumed.
+    """
+    if out.is_dir() and any(out.iterdir()) and not resume:
+        raise InputError(f"{out} is not empty; choose another --out, or go on there with --resume")
+    make_folder(out)
+    threads = max(1, cpu_count() // workers)
+    jobs = (delayed(_bring)(case, out / case.name, options, threads) for case in cases)
+    done: Iterator[Outcome] = Parallel(n_jobs=workers, return_as="generator")(jobs)
+    outcomes = list(track(done, "cases", len(cases)))
+    write_table(out / "preprocess.csv", [row._asdict() for row in outcomes], Outcome._fields)
+    write_cohort([_written(case, out / case.name) for case in cases], out / "cohort.csv")
+    return outcomes
+
+
+def _bring(case: Case, folder: Path, options: Options, threads: int) -> Outcome:
+    """Preprocess a case, unless its folder is complete."""
+    known = _read_outcome(folder / _DONE, options)
+    if known:
+        return known
+    use_threads(threads)
+    prepared = prepare(case, options)
+    make_folder(folder)
+    reference = nib.Nifti1Image(prepared.time2, prepared.grid.affine)
+    for name, volume in (
+        (_TIME1, prepared.time1),
+        (_TIME2, prepared.time2),
+        (_BRAIN, prepared.brain.astype(np.uint8)),
+    ):
+        volumes.save_like(volume, reference, folder / name)
+    if prepared.truth is not None:
+        volumes.save_like(prepared.truth.astype(np.uint8), reference, folder / _TRUTH)
+    for visit, matrix in enumerate(prepared.middle, start=1):
+        lines = (" ".join(f"{value:.9f}" for value in row) for row in matrix)
+        write_text(folder / f"middle_to_time{visit}.txt", "\n".join(lines) + "\n")
+    draw_overview(prepared, folder / "overview.png")
+    outcome = _outcome(case.name, prepared)
+    # this file comes last: where it is, the case is complete
+    write_json(folder / _DONE, {"options": options._asdict(), "outcome": outcome._asdict()})
+    return outcome
+
+
+def _read_outcome(path: Path, options: Options) -> Outcome | None:
+    if not path.is_file():
+        return None
+    known = json.loads(path.read_text(encoding="utf-8"))
+    if known["options"] != options._asdict():
+        raise InputError(f"{path.parent} was preprocessed with other options; choose another --out")
+    return Outcome(**known["outcome"])
+
+
+def _outcome(name: str, prepared: Prepared) -> Outcome:
+    brain, grid = prepared.brain, prepared.grid
+    centre = apply_affine(grid.affine, np.argwhere(brain).mean(axis=0))
+    places = [apply_affine(back, centre) for back in prepared.middle]
+    correlation = np.corrcoef(prepared.time1[brain], prepared.time2[brain])[0, 1]
+    return Outcome(
+        name,
+        round(prepared.middle.rotation_degrees, 2),
+        round(float(np.linalg.norm(places[0] - places[1])), 2),
+        round(float(brain.sum() * grid.voxel_volume_mm3 / 1e6), 3),
+        round(float(correlation), 3),
+    )
+
+
+def _written(case: Case, folder: Path) -> Case:
+    return case._replace(
+        time1=folder / _TIME1,
+        time2=folder / _TIME2,
+        truth=folder / _TRUTH if case.truth else None,
+        brain_mask=folder / _BRAIN,
+    )
