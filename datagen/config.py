@@ -31,6 +31,7 @@ SECTIONS = (
 )
 
 
+CONFIG = "config.toml"  # the settings of a run, in its folder
 MAX_SEED = 2**63 - 1
 
 
@@ -154,3 +155,17 @@ def _sentence(error: ErrorDetails, section: str, origin: str, flags: Mapping[str
         return f"{origin}: {error['msg'].removeprefix('Value error, ')}"
     where = flag if key in flags else f"'{key}' in {origin}"
     return f"{where}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
+
+
+def require_own(folder: Path, section: str) -> None:
+    """Raise InputError where a folder holds another command's settings, which would be lost."""
+    path = folder / CONFIG
+    if not path.is_file():
+        return
+    try:
+        others = read_recipe(str(path)).keys() - {section}
+    except InputError as error:
+        raise InputError(f"{error}; choose another --out") from error
+    if others:
+        command = min(others).replace(".", " ")
+        raise InputError(f"{folder} holds a run of '{command}'; choose another --out")

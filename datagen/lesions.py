@@ -220,6 +220,23 @@ def find_under_rules(
     return {rule: found[kind] for rule, kind in alike.items()}
 
 
+def score_kept(
+    truths: Mapping[Rule, Lesions],
+    kept: Lesions,
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> dict[Rule, LesionScore]:
+    """Score what is left of a mask's lesions as if no other had ever been in it.
+
+    `truths` are those of `find_under_rules`, `kept` what `Lesions.above` keeps of "overlap".
+    """
+    kept = kept._replace(is_empty=not kept.voxels.size)
+    scores = {}
+    for rule, wanted in truths.items():
+        found = find_lesions(kept.labels > 0, rule, spacing_mm) if rule == "msseg2" else kept
+        scores[rule] = score_matching(match_found(wanted, found, rule), rule, spacing_mm)
+    return scores
+
+
 def match_lesions(
     truth: Bool[np.ndarray, "x y z"],
     prediction: Bool[np.ndarray, "x y z"],

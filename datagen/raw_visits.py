@@ -15,6 +15,7 @@ from datagen import volumes
 from datagen.errors import InputError
 from datagen.layouts import Case
 from datagen.registration import Middle, correct_bias, find_middle
+from datagen.scans import difference
 from datagen.stripping import find_brain
 from datagen.volumes import Grid
 
@@ -59,7 +60,7 @@ def prepare(case: Case, options: Options) -> Prepared:
         if not (np.asanyarray(visit.dataobj) > 0).any():
             raise InputError(f"{path} holds nothing above 0; is it the right file?")
     if not options.register and not volumes.same_grid(*visits):
-        raise InputError(f"{case.time1} and {case.time2} lie on different grids: register them")
+        raise InputError(f"{case.time1} and {case.time2} {difference(*visits)}")
     if options.bias:
         visits = [
             _named(path, correct_bias, visit)
@@ -127,7 +128,7 @@ def _on_grid_of_time2(
         return None
     mask = volumes.read_mask(path)
     if not volumes.same_grid(mask, time2):
-        raise InputError(f"{path} does not lie on the grid of {case.time2}")
+        raise InputError(f"{path} and {case.time2} {difference(mask, time2)}")
     is_inside: np.ndarray = np.asanyarray(mask.dataobj) > 0
     return is_inside
 

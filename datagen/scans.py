@@ -6,6 +6,7 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 from jaxtyping import Bool, Float
+from nibabel.affines import apply_affine
 
 from datagen import volumes
 from datagen.errors import InputError
@@ -38,7 +39,7 @@ def read_scans(case: Case, spacing_mm: float) -> Scans:
     others = {case.time1: time1, case.truth: truth, case.brain_mask: brain_mask}
     for path, image in others.items():
         if image and not volumes.same_grid(image, time2):
-            raise InputError(f"{path} and {case.time2} {_difference(image, time2)}; register them")
+            raise InputError(f"{path} and {case.time2} {difference(image, time2)}")
     if brain_mask and not np.asanyarray(brain_mask.dataobj).any():
         raise InputError(f"{case.brain_mask} is empty; give a brain_mask that covers the brain")
     grid = volumes.working_grid_of(case.time2, time2, spacing_mm)
@@ -52,6 +53,28 @@ def read_scans(case: Case, spacing_mm: float) -> Scans:
     )
 
 
+def difference(
+    image: nib.Nifti1Image, other: nib.Nifti1Image, advice: str = "register them"
+) -> str:
+    """Say how the grids of two images differ, and what to do: `advice`, but for other axes."""
+    shapes = [volumes.canonical_grid(one).shape for one in (image, other)]
+    codes = ["".join(nib.aff2axcodes(one.affine)) for one in (image, other)]
+    if shapes[0] != shapes[1]:
+        how = f"{image.shape} and {other.shape}"
+    elif codes[0] != codes[1]:
+        how, advice = " and ".join(codes), "write both in one orientation"
+    else:
+        how = f"up to {round(_apart_mm(image, other), 2):g} mm apart"
+    return f"lie on different grids, {how}; {advice}"
+
+
+def _apart_mm(image: nib.Nifti1Image, other: nib.Nifti1Image) -> float:
+    """Largest distance between the same corner of two images of one shape."""
+    corners = np.array(list(np.ndindex(2, 2, 2))) * image.shape
+    places = [apply_affine(one.affine, corners) for one in (image, other)]
+    return float(np.linalg.norm(places[0] - places[1], axis=1).max())
+
+
 def _normalised(
     scan: nib.Nifti1Image, path: Path, brain: Bool[np.ndarray, "x y z"], grid: Grid
 ) -> Float[np.ndarray, "x y z"]:
@@ -63,12 +86,6 @@ def _normalised(
 
 def _empty_like(image: nib.Nifti1Image) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine)
-
-
-def _difference(image: nib.Nifti1Image, other: nib.Nifti1Image) -> str:
-    if image.shape != other.shape:
-        return f"lie on different grids, {image.shape} and {other.shape}"
-    return "lie on different grids: position, orientation or spacing differs"
 
 
 def _nonzero(time1: nib.Nifti1Image, time2: nib.Nifti1Image, case: Case) -> nib.Nifti1Image:

@@ -101,8 +101,10 @@ def read_mask(path: Path) -> nib.Nifti1Image:
     highest = data.max(initial=0)
     others = data[(data != 0) & (data != highest)]
     if others.size:
+        hint = "" if others[0] == np.floor(others[0]) else "; is it a map of probabilities?"
         raise InputError(
-            f"{path}: a mask of 0 and one positive value is needed, found {others[0]:g}"
+            f"{path}: a mask of 0 and one positive value is needed, found {others[0]:g} and "
+            f"{highest:g}{hint}"
         )
     return nib.Nifti1Image((data > 0).astype(np.uint8), image.affine)
 

@@ -49,10 +49,18 @@ def train(settings: TrainSettings) -> None:
 @main.command()
 @from_settings(PredictSettings, "segnet.predict")
 def predict(settings: PredictSettings) -> None:
-    """Find new lesions: one case (--time1 --time2) or a whole cohort (--cohort)."""
-    from segnet.prediction import predict as predict_cases
+    """Find new lesions: one case (--time1 --time2) or a whole cohort (--cohort).
 
-    say(predict_cases(settings))
+    Ends with exit code 3 where some cases of a cohort could not be predicted.
+    """
+    from segnet.prediction import predict_usable
+
+    predicted = predict_usable(settings)
+    for line in predicted.failures:
+        click.echo(line, err=True)
+    say(predicted.sentence)
+    if predicted.failures:
+        click.get_current_context().exit(3)
 
 
 @main.command()

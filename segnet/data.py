@@ -117,7 +117,8 @@ def _brain_box(scans: Scans) -> tuple[slice, ...]:
 
 
 def _cropped(scans: Scans, box: tuple[slice, ...]) -> Scans:
-    cut = [volume[box] for volume in (scans.time1, scans.time2, scans.brain, scans.truth)]
+    # copies: a view would keep the whole volume in memory
+    cut = [volume[box].copy() for volume in (scans.time1, scans.time2, scans.brain, scans.truth)]
     return Scans(cut[0], cut[1], cut[2], cut[3], scans.grid.cropped(box))
 
 

@@ -12,6 +12,7 @@ from datagen import volumes
 from datagen.errors import InputError
 from datagen.files import require_writable, write_table
 from datagen.lesions import label_lesions
+from datagen.scans import difference
 from datagen.volumes import Grid
 from segnet.config import EvolutionSettings
 from segnet.evaluation.pairs import stem
@@ -53,10 +54,8 @@ def trace_evolution(settings: EvolutionSettings) -> list[Evolution]:
             raise InputError(f"--out {settings.out} would overwrite {path}; choose another name")
     first, second = volumes.read_mask(settings.visit1), volumes.read_mask(other)
     if not volumes.same_grid(first, second):
-        raise InputError(
-            f"{other} {second.shape} and {settings.visit1} {first.shape} lie on different grids; "
-            "register them first"
-        )
+        how = difference(second, first, "register them first")
+        raise InputError(f"{other} and {settings.visit1} {how}")
     before, after = (np.asanyarray(image.dataobj) > 0 for image in (first, second))
     if settings.new:
         after = before | after  # what was there stays, where nothing else is known

@@ -1,22 +1,24 @@
 """Threshold and smallest lesion of a trained network, chosen on its validation cases."""
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from datagen.errors import InputError
 from datagen.files import write_json
-from datagen.lesions import Rule, score_lesions
+from datagen.lesions import Rule, find_lesions, find_under_rules, score_kept
 from datagen.scans import Scans
 from datagen.wording import counted
+from metricnet.config import Precision
 from segnet.config import MIN_VOLUME_MM3, PredictSettings
 from segnet.data import LabelledScans
-from segnet.inference import lesion_mask, predict_probabilities
+from segnet.inference import predict_probabilities
 
 FILE_NAME = "operating_point.json"
 THRESHOLD = 0.5
@@ -41,18 +43,49 @@ class OperatingPoint(NamedTuple):
 
 
 def choose_point(
-    network: Callable[[Tensor], Tensor], cases: Sequence[LabelledScans], patch: int
+    network: Callable[[Tensor], Tensor],
+    cases: Sequence[LabelledScans],
+    patch: int,
+    precision: Precision,
 ) -> OperatingPoint:
-    """Return the point of the best mean L-F1 over the cases; of equal ones, that next to the usual.
+    """Return the point of the best mean L-F1 over the cases.
 
-    A case where "msseg2" gives no L-F1 counts 1 there if nothing was predicted, else 0.
+    Of equal ones, that next to the usual.
     """
-    points = [(threshold, size) for threshold in _THRESHOLDS for size in _MIN_VOLUMES_MM3]
-    scores = np.array([_scores(network, case.scans, patch, points) for case in cases])
-    means = scores.mean(axis=0)
+    points = list(itertools.product(_THRESHOLDS, _MIN_VOLUMES_MM3))
+    scores = []
+    for case in cases:
+        maps: Float32[np.ndarray, "class x y z"]
+        maps = predict_probabilities(network, case.scans, patch, _OVERLAP, precision=precision)
+        of_case = score_points(maps.sum(axis=0), case.scans)
+        scores.append([of_case[point] for point in points])
+    means = np.array(scores).mean(axis=0)
     best = np.flatnonzero(means >= means.max() - _ROUNDING)
     chosen = min(best, key=lambda at: _steps_from_usual(points[at]))
     return OperatingPoint(*points[chosen], float(means[chosen]), len(cases))
+
+
+def score_points(
+    probability: Float[np.ndarray, "x y z"], scans: Scans
+) -> dict[tuple[float, float], float]:
+    """Mean L-F1 of a map over both rules, by each threshold and smallest lesion to choose from.
+
+    Where "msseg2" gives no L-F1, it counts 1 if nothing was predicted, else 0.
+    """
+    truths = find_under_rules(scans.truth, _RULES, scans.grid.spacing_mm)
+    scores = {}
+    for threshold in _THRESHOLDS:
+        shown = find_lesions(probability >= threshold)
+        for size in _MIN_VOLUMES_MM3:
+            kept = shown.above(size, scans.grid.voxel_volume_mm3)
+            clean = float(not kept.voxels.size)
+            of_rules = [
+                score.f1 for score in score_kept(truths, kept, scans.grid.spacing_mm).values()
+            ]
+            scores[threshold, size] = float(
+                np.mean([clean if f1 is None else f1 for f1 in of_rules])
+            )
+    return scores
 
 
 def _steps_from_usual(point: tuple[float, float]) -> int:
@@ -132,22 +165,3 @@ def point_of(settings: PredictSettings) -> tuple[float, float]:
         THRESHOLD if threshold is None else threshold,
         MIN_VOLUME_MM3 if min_volume_mm3 is None else min_volume_mm3,
     )
-
-
-def _scores(
-    network: Callable[[Tensor], Tensor],
-    scans: Scans,
-    patch: int,
-    points: Sequence[tuple[float, float]],
-) -> list[float]:
-    maps: Float32[np.ndarray, "class x y z"]
-    maps = predict_probabilities(network, scans, patch, _OVERLAP, precision="auto")
-    probability = maps.sum(axis=0)
-    return [_score(scans, lesion_mask(probability, *point, scans.grid)) for point in points]
-
-
-def _score(scans: Scans, found: np.ndarray) -> float:
-    spacing_mm = scans.grid.spacing_mm
-    of_rules = [score_lesions(scans.truth, found, rule, spacing_mm).f1 for rule in _RULES]
-    clean = float(not found.any())
-    return float(np.mean([clean if f1 is None else f1 for f1 in of_rules]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import nibabel as nib
@@ -47,24 +48,62 @@ class Predictor(NamedTuple):
     name: str
 
 
+class Predicted(NamedTuple):
+    """A sentence about what was written, and one about each case that cannot be predicted."""
+
+    sentence: str
+    failures: list[str]
+
+
+class Prediction(NamedTuple):
+    """What is found in one case, on the grid of its second visit."""
+
+    labels: UInt8[np.ndarray, "x y z"]
+    probability: Float32[np.ndarray, "x y z"]
+    lesions: list[Detection]
+    time2: nib.Nifti1Image
+
+
 def predict(settings: PredictSettings) -> str:
     """Predict one case or a cohort; return a sentence about what was written.
 
-    Raises InputError where model, scans or the combination of flags cannot be used.
+    Raises InputError where model, scans or the combination of flags cannot be used: for a case of
+    a cohort, after the others are written.
+    """
+    predicted = predict_usable(settings)
+    if predicted.failures:
+        raise InputError(predicted.failures[0])
+    return predicted.sentence
+
+
+def predict_usable(settings: PredictSettings) -> Predicted:
+    """Predict one case, or those of a cohort that can be used.
+
+    Raises InputError where model, every case or the combination of flags cannot be used, or
+    nothing can be written.
     """
     cases = _cases(settings)
     detectors = _detectors(settings)
     settings, point = settle_point(settings, [detector.point for detector in detectors])
     predictor = _predictor(settings, detectors)
     of_cases = paths_of(settings, cases)
-    found = 0
+    found, errors = 0, dict[str, str]()
     for case in track(cases, "cases predicted", len(cases)):
-        found += len(predict_case(case, predictor, of_cases[case.name], settings))
-    return (
+        try:
+            prediction = predict_case(case, predictor, settings)
+        except InputError as error:
+            errors[case.name] = str(error)
+            continue
+        write_prediction(prediction, of_cases[case.name])
+        found += len(prediction.lesions)
+    if len(errors) == len(cases):
+        raise InputError(errors[cases[0].name])
+    sentence = (
         f"{predictor.name} found {counted(found, 'new lesion')} in "
-        f"{counted(len(cases), 'case')} ({point}); "
-        f"wrote {settings.out}"
+        f"{counted(len(cases) - len(errors), 'case')} ({point}); "
+        f"wrote {settings.out}" + (f", {len(errors)} failed" if errors else "")
     )
+    return Predicted(sentence, [f"case {name}: {error}" for name, error in errors.items()])
 
 
 def paths_of(settings: PredictSettings, cases: Sequence[Case]) -> dict[str, PredictionPaths]:
@@ -83,10 +122,8 @@ def paths_of(settings: PredictSettings, cases: Sequence[Case]) -> dict[str, Pred
     return of_cases
 
 
-def predict_case(
-    case: Case, predictor: Predictor, paths: PredictionPaths, settings: PredictSettings
-) -> list[Detection]:
-    """Predict one case and write its three files; return its lesions."""
+def predict_case(case: Case, predictor: Predictor, settings: PredictSettings) -> Prediction:
+    """Predict one case; InputError where its scans cannot be used."""
     scans = crop_to_brain(read_scans(case._replace(truth=None), predictor.spacing_mm))
     time2 = volumes.read_image(case.time2)
     grid = volumes.grid_of(time2)
@@ -102,11 +139,18 @@ def predict_case(
     of_lesions = np.clip(of_models.sum(axis=1), 0, 1)
     threshold, _ = point_of(settings)
     detections = list_lesions(labels > 0, probability, grid, of_lesions, threshold)
-    volumes.save_like(probability, time2, paths.probability)
-    write_table(paths.lesions, [row._asdict() for row in detections], Detection._fields)
-    # the mask comes last: where it is, the case is complete
-    volumes.save_like(labels, time2, paths.mask)
-    return detections
+    return Prediction(labels, probability, detections, time2)
+
+
+def write_prediction(prediction: Prediction, paths: PredictionPaths) -> None:
+    """Write the three files of a case."""
+    # the mask goes first and comes last: where it is, the case is complete
+    require_writable(paths.mask)
+    paths.mask.unlink(missing_ok=True)
+    volumes.save_like(prediction.probability, prediction.time2, paths.probability)
+    rows = [row._asdict() for row in prediction.lesions]
+    write_table(paths.lesions, rows, Detection._fields)
+    volumes.save_like(prediction.labels, prediction.time2, paths.mask)
 
 
 def find_labels(
@@ -129,13 +173,7 @@ def find_labels(
 
 def _cases(settings: PredictSettings) -> list[Case]:
     if settings.cohort:
-        if settings.time1 or settings.time2 or settings.brain_mask:
-            raise InputError("give --cohort, or --time1, --time2 and --brain-mask, not both")
-        if is_nifti(settings.out):
-            raise InputError(
-                f"--out {settings.out}: with --cohort it names a folder, such as predictions"
-            )
-        return of_split(read_cohort(settings.cohort), settings.split)
+        return _cases_of_cohort(settings.cohort, settings)
     if not (settings.time1 and settings.time2):
         raise InputError("--time1 and --time2 are needed, or --cohort for many cases")
     if not is_nifti(settings.out):
@@ -147,6 +185,27 @@ def _cases(settings: PredictSettings) -> list[Case]:
             raise InputError(f"--out {settings.out} would overwrite {path}; choose another name")
     name = settings.time2.name
     return [Case(name, name, settings.time1, settings.time2, brain_mask=settings.brain_mask)]
+
+
+def _cases_of_cohort(cohort: Path, settings: PredictSettings) -> list[Case]:
+    if settings.time1 or settings.time2 or settings.brain_mask:
+        raise InputError("give --cohort, or --time1, --time2 and --brain-mask, not both")
+    if is_nifti(settings.out):
+        raise InputError(
+            f"--out {settings.out}: with --cohort it names a folder, such as predictions"
+        )
+    cases = of_split(read_cohort(cohort), settings.split)
+    if settings.out.resolve() == cohort.resolve() or _lie_among_scans(settings.out, cases):
+        raise InputError(
+            f"--out {settings.out} is the cohort's own folder; choose another, such as predictions"
+        )
+    return cases
+
+
+def _lie_among_scans(out: Path, cases: Sequence[Case]) -> bool:
+    """Tell whether the files of a case would be written beside its own scans."""
+    folders = ((cohort_paths(out, case).mask.parent, case.time2.parent) for case in cases)
+    return any(written.resolve() == read.resolve() for written, read in folders)
 
 
 def _detectors(settings: PredictSettings) -> list[Detector]:

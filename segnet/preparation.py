@@ -125,16 +125,24 @@ def mixed_dataset(
     synthetic: Sequence[LabelledScans],
 ) -> MixedDataset:
     """Draws of patches from cases; InputError where either kind holds no new lesion."""
-    made = _patch_dataset(settings, synthetic) if synthetic else None
-    return MixedDataset(_patch_dataset(settings, training), made, settings.real_share)
+    made = _patch_dataset(settings, synthetic, _own_seed(settings.seed)) if synthetic else None
+    real = _patch_dataset(settings, training, settings.seed)
+    return MixedDataset(real, made, settings.real_share)
 
 
-def _patch_dataset(settings: TrainSettings, cases: Sequence[LabelledScans]) -> PatchDataset:
+def _own_seed(seed: int) -> int:
+    """Seed of the synthetic draws: with the real ones' own, both would share their noise."""
+    return int(np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(1, np.uint64)[0])
+
+
+def _patch_dataset(
+    settings: TrainSettings, cases: Sequence[LabelledScans], seed: int
+) -> PatchDataset:
     return PatchDataset(
         [case.scans for case in cases],
         settings.patch,
         settings.lesion_share,
-        settings.seed,
+        seed,
         [case.labels for case in cases],
         PatchOptions(settings.augmentation, settings.distractor_share),
     )

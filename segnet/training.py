@@ -244,7 +244,7 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     if trainer.is_global_zero:
         task.load_state_dict(runs.best_weights(settings.out))
         best = task.network.to(trainer.strategy.root_device).eval()
-        save_point(settings.out, choose_point(best, judged, settings.patch))
+        save_point(settings.out, choose_point(best, judged, settings.patch, settings.precision))
     trainer.strategy.barrier()  # the first process writes what the others read
     return runs.read_history(settings.out)
 

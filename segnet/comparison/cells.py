@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +22,11 @@ from segnet.comparison.settings import (
     read_method,
     train_settings,
 )
+from segnet.config import TrainSettings
 from segnet.evaluation.run import evaluate
 from segnet.evaluation.settings import EvaluateSettings
 from segnet.prediction import predict
+from segnet.training import SECTION as TRAINING
 from segnet.training import train
 
 _DONE, _TRAINING = "cell.json", "training.json"
@@ -84,22 +86,32 @@ def read_cost(settings: CompareSettings, cell: Cell) -> Cost | None:
     if not path.is_file():
         return None
     known = _read(path)
-    wanted = _recorded(settings, cell)
-    for key in sorted(wanted.keys() | known.get("settings", {}).keys()):
-        was, now = known.get("settings", {}).get(key), wanted.get(key)
+    _require_same(path, known.get("settings", {}), _recorded(settings, cell))
+    return Cost._make(known.get(field) for field in Cost._fields)
+
+
+def _require_same(path: Path, known: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for key in sorted(wanted.keys() | known.keys()):
+        was, now = known.get(key), wanted.get(key)
         if was != now:
             raise InputError(
                 f"{path}: the cell was run with {key} = {was}, not {now}; "
                 "give the changed method another name, or choose another --out"
             )
-    return Cost._make(known.get(field) for field in Cost._fields)
 
 
 def _train(method: Method, cell: Cell, cohort: Path, folder: Path) -> float:
-    """Train to the end, going on where an earlier attempt stopped; return the seconds of all."""
+    """Train to the end, going on where an earlier attempt stopped; return the seconds of all.
+
+    Raises InputError where a training that is at its end had other settings.
+    """
     run, note = folder / "run", folder / _TRAINING
     before = _seconds_before(note, run / runs.LAST)
     if before.is_finished:
+        begun = runs.read_config(run, TRAINING, TrainSettings)
+        # the same list of cases, however its path was written
+        wanted = train_settings(method, begun.cohort, run, cell.seed)
+        _require_same(run / runs.CONFIG, begun.recorded(), wanted.recorded())
         return before.seconds
     started, clock = time.time(), time.monotonic()
     write_json(note, {"seconds": before.seconds, "started": started})

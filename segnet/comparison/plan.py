@@ -1,17 +1,18 @@
 """The cells of the table, where they lie, and which patients each fold trains on and tests."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from datagen.cohort import read_cohort, split_by_patient, write_cohort
+from datagen.config import require_own
 from datagen.errors import InputError
 from datagen.files import make_folder
 from datagen.layouts import Case
-from segnet.comparison.settings import CompareSettings, read_method
+from segnet.comparison.settings import SECTION, CompareSettings, read_method
 from segnet.splits import with_active_validation
 
 
@@ -38,7 +39,11 @@ def list_cells(settings: CompareSettings) -> list[Cell]:
     A baseline draws nothing and has the first seed alone. Raises InputError where a method cannot
     be used.
     """
-    methods = [read_method(settings, name) for name in settings.methods]
+    return _cells_of(settings, settings.methods)
+
+
+def _cells_of(settings: CompareSettings, names: Iterable[str]) -> list[Cell]:
+    methods = [read_method(settings, name) for name in names]
     return [
         Cell(method.name, fold, seed)
         for index, seed in enumerate(settings.seeds)
@@ -50,7 +55,9 @@ def list_cells(settings: CompareSettings) -> list[Cell]:
 
 def find_cell(settings: CompareSettings, name: str) -> Cell:
     """Return the cell of a name; InputError where the table has none."""
-    cells = {cell.name: cell for cell in list_cells(settings)}
+    # the other methods may need what this machine does not have
+    named = [method for method in settings.methods if name.startswith(f"{method}/")]
+    cells = {cell.name: cell for cell in _cells_of(settings, named or settings.methods)}
     if name not in cells:
         raise InputError(
             f"--cell {name} is not in the table; its first cell is {next(iter(cells))}"
@@ -67,8 +74,10 @@ def write_folds(settings: CompareSettings) -> None:
     """Write the cohort of each fold.
 
     Raises InputError where patients cannot be dealt out, a case has no truth, or the folder holds
-    other folds: its finished cells would be about other patients.
+    other folds: its finished cells would be about other patients. A folder of another command is
+    refused too.
     """
+    require_own(settings.out, SECTION)
     listed = read_cohort(settings.cohort)
     dealt = deal_folds(listed, settings.folds, settings.validation_fraction, settings.seed)
     if settings.folds > 1 or not any(case.split == "validation" for case in listed):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from datagen.config import format_recipe
+from datagen.config import CONFIG, format_recipe
 from datagen.crew import Crew
 from datagen.errors import InputError
 from datagen.files import read_table, whole_file, write_table, write_text
@@ -35,8 +35,6 @@ from segnet.evaluation.sweeps import SweepPoint, summarise_sweep
 from segnet.operating_point import OperatingPoint
 from segnet.tables import Sheet, as_latex, as_markdown
 
-CONFIG = "config.toml"
-
 
 class Failed(NamedTuple):
     """A cell that did not come to its end, and the last words of its log."""
@@ -57,8 +55,9 @@ class Compared(NamedTuple):
 def prepare(settings: CompareSettings) -> list[Cell]:
     """Check every method, write the folds and the settings; return the cells that are not finished.
 
-    Raises InputError where the table or the cohort cannot be used, or the folder holds cells or
-    folds of another table.
+    The settings hold the whole table, whatever --method takes of it: commands that were printed
+    before, or run at the same time, read them too. Raises InputError where the table or the cohort
+    cannot be used, or the folder holds cells or folds of another table, or is of another command.
     """
     cells = list_cells(settings)
     for cell in dict.fromkeys(cell._replace(fold=0, seed=0) for cell in cells):

@@ -21,8 +21,10 @@ class CompareSettings(Settings):
 
     cohort: Path = Field(description="Folder in MSSEG-2 or BIDS layout, or a cohort.csv.")
     out: Path = not_recorded(Path("runs/compare"), "Folder to write.")
-    methods: dict[str, dict[str, Any]] = Field(
-        {}, description="A table for each method: settings of 'segnet train', or a baseline."
+    table: dict[str, dict[str, Any]] = Field(
+        {},
+        alias="methods",
+        description="A table for each method: settings of 'segnet train', or a baseline.",
     )
     train: dict[str, Any] = Field({}, description="Settings of 'segnet train' for all methods.")
     predict: dict[str, Any] = Field({}, description="Settings of 'segnet predict' for all methods.")
@@ -54,25 +56,31 @@ class CompareSettings(Settings):
     method: tuple[str, ...] = not_recorded((), "Only this method of the table; repeatable.")
     cell: str | None = not_recorded(None, "Run this training alone: METHOD/FOLD/SEED.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _keep_chosen(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Leave the methods of --method in the table, and no other."""
-        methods, chosen = values.get("methods"), values.get("method", ())
-        if not isinstance(chosen, list | tuple) or not chosen or not isinstance(methods, dict):
-            return values  # nothing is chosen, or the fields themselves refuse it
-        unknown = next((name for name in chosen if name not in methods), None)
+    @property
+    def methods(self) -> dict[str, dict[str, Any]]:
+        """The methods of --method, in the table's order; without it, the whole table."""
+        chosen = self.method or tuple(self.table)
+        return {name: own for name, own in self.table.items() if name in chosen}
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the settings as JSON values, with the whole table under its key in the file."""
+        return self.model_dump(mode="json", exclude_none=True, by_alias=True)
+
+    @model_validator(mode="after")
+    def _has_methods(self) -> "CompareSettings":
+        if not self.table:
+            raise ValueError("no method; give a table [segnet.compare.methods.NAME] in --config")
+        for name in self.table:
+            if not name or name.startswith(".") or set(name) & set("/\\\n\r\t"):
+                raise ValueError(f"'{name}' cannot name a method; it becomes a folder's name")
+        unknown = next((name for name in self.method if name not in self.table), None)
         if unknown is not None:
-            raise ValueError(f"method '{unknown}' is not in the table; it has {', '.join(methods)}")
-        return {**values, "methods": {name: methods[name] for name in methods if name in chosen}}
+            known = ", ".join(self.table)
+            raise ValueError(f"method '{unknown}' is not in the table; it has {known}")
+        return self
 
     @model_validator(mode="after")
     def _fits(self) -> "CompareSettings":
-        if not self.methods:
-            raise ValueError("no method; give a table [segnet.compare.methods.NAME] in --config")
-        for name in self.methods:
-            if not name or name.startswith(".") or set(name) & set("/\\\n\r\t"):
-                raise ValueError(f"'{name}' cannot name a method; it becomes a folder's name")
         if self.reference is not None and self.reference not in self.methods:
             raise ValueError(f"reference '{self.reference}' is none of the methods")
         if self.cell and self.print_commands:

@@ -14,6 +14,7 @@ from datagen.errors import InputError
 from datagen.files import NIFTI, is_nifti, nifti_stem
 from datagen.layouts import Case
 from datagen.lesions import foreground_box
+from datagen.scans import difference
 from datagen.sources import is_cohort
 from datagen.volumes import Grid
 from segnet.prediction_paths import cohort_paths, paths_beside
@@ -64,6 +65,8 @@ def list_jobs(
             "give one for each, in the same order, or none"
         )
     for path in (*predictions, *probabilities):
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the path")
         if len(cases) > 1 and not path.is_dir():
             raise InputError(f"{path} is one mask for {len(cases)} truths; give a folder of masks")
     methods = _method_names(predictions)
@@ -138,10 +141,8 @@ def _voxels(
     apart = float(np.abs(image.affine - truth.affine).max())
     is_near = apart <= _ELEMENT_TOLERANCE and image.shape == truth.shape
     if not is_near and not volumes.same_grid(image, truth):
-        raise InputError(
-            f"case {case.name}: prediction {path} {image.shape} and truth {case.truth} "
-            f"{truth.shape} lie on different grids; resample one onto the other"
-        )
+        how = difference(image, truth, "resample one onto the other")
+        raise InputError(f"case {case.name}: prediction {path} and truth {case.truth} {how}")
     if apart > _ROUNDING:
         notes.append(
             f"case {case.name}: the affine of {path} differs from the truth's by up to {apart:.1g};"
@@ -163,6 +164,11 @@ def _truths(source: Path, split: str) -> list[Case]:
     masks = _masks_in(source) if source.is_dir() else [source]
     if not masks or not is_nifti(masks[0]) or (source.is_dir() and is_cohort(source)):
         return _of_cohort(source, split)
+    if split != "all":
+        raise InputError(
+            f"--split {split}: the plain masks of {source} have no splits; give a cohort, or leave "
+            "--split out"
+        )
     names = [stem(path) for path in masks]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:

@@ -1,5 +1,6 @@
 """Every method on every case, in parallel, and the tables that come of it."""
 
+import contextlib
 import csv
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -8,14 +9,22 @@ from typing import TextIO
 
 from joblib import Parallel, delayed
 
-from datagen.files import make_folder
+from datagen.config import CONFIG, require_own
+from datagen.files import require_writable
 from datagen.progress import track
 from segnet.evaluation.case import Choices, Outcome, attempt_case
 from segnet.evaluation.lesion_rows import LesionRow
 from segnet.evaluation.pairs import Job, list_jobs, unscored
 from segnet.evaluation.settings import EvaluateSettings
 from segnet.evaluation.surfaces import TOLERANCES_VOXELS
-from segnet.evaluation.tabulation import Evaluation, Failure, as_rows, tabulate, write_tables
+from segnet.evaluation.tabulation import (
+    SECTION,
+    Evaluation,
+    Failure,
+    as_rows,
+    tabulate,
+    write_tables,
+)
 from segnet.tables import Sheet, aggregate_sheets, patient_sheet
 
 # scores that the terminal leaves to the files
@@ -29,20 +38,39 @@ def evaluate(settings: EvaluateSettings) -> Evaluation:
     """Score every prediction, write the tables below `out`, and return them.
 
     A case that cannot be scored is listed among the failures, and the others go on. Raises
-    InputError where the inputs do not fit each other, or no case at all can be scored.
+    InputError where the inputs do not fit each other, no case at all can be scored, or `out` holds
+    another command's run or cannot be written.
     """
-    # a thousand cases have a million lesions: their rows pass through a file, not the memory
-    with tempfile.TemporaryFile("w+", newline="", encoding="utf-8") as lesions:
-        return _evaluate(settings, lesions)
-
-
-def _evaluate(settings: EvaluateSettings, lesions: TextIO) -> Evaluation:
     jobs = list_jobs(
         settings.truth,
         settings.split,
         list(dict.fromkeys(settings.prediction)),
         settings.probability,
     )
+    require_own(settings.out, SECTION)
+    # a thousand cases have a million lesions: their rows pass through a file, not the memory
+    with (
+        _folder_for(settings.out / CONFIG),
+        tempfile.TemporaryFile("w+", newline="", encoding="utf-8") as lesions,
+    ):
+        return _evaluate(jobs, settings, lesions)
+
+
+@contextlib.contextmanager
+def _folder_for(path: Path) -> Iterator[None]:
+    """Make the folder of a file to write; where nothing comes of it, remove it again."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        require_writable(path)
+        yield
+    except BaseException:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _evaluate(jobs: Sequence[Job], settings: EvaluateSettings, lesions: TextIO) -> Evaluation:
     estimator = _checked_estimator(settings.estimator)
     outcomes = _run(jobs, _choices(settings, estimator), settings.workers, lesions)
     results = [outcome.result for outcome in outcomes if outcome.result]
@@ -53,7 +81,6 @@ def _evaluate(settings: EvaluateSettings, lesions: TextIO) -> Evaluation:
     ]
     if not results and outcomes[0].error:
         raise outcomes[0].error
-    make_folder(settings.out)
     evaluation = tabulate(results, failures, unscored(jobs, settings.split), settings)
     lesions.seek(0)
     write_tables(evaluation, lesions, settings)

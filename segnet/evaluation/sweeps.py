@@ -10,8 +10,7 @@ from datagen.lesions import (
     Rule,
     find_lesions,
     find_under_rules,
-    match_found,
-    score_matching,
+    score_kept,
 )
 from segnet.evaluation.pairs import MaskPair
 from segnet.evaluation.voxelwise import dice_coefficient
@@ -143,13 +142,9 @@ def _score(
     value: float,
 ) -> list[SweepRow]:
     """Score the mask of the lesions that are kept as if no other had ever been in it."""
-    mask, spacing_mm = kept.labels > 0, pair.grid.spacing_mm
-    kept = kept._replace(is_empty=not kept.voxels.size)
-    dice, is_clean = dice_coefficient(pair.truth, mask), not pair.truth.any()
+    dice, is_clean = dice_coefficient(pair.truth, kept.labels > 0), not pair.truth.any()
     rows = []
-    for rule, wanted in truths.items():
-        found = find_lesions(mask, rule, spacing_mm) if rule == "msseg2" else kept
-        score = score_matching(match_found(wanted, found, rule), rule, spacing_mm)
+    for rule, score in score_kept(truths, kept, pair.grid.spacing_mm).items():
         rows.append(
             SweepRow(
                 *names,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from datagen.config import format_recipe
+from datagen.config import CONFIG, format_recipe
 from datagen.files import whole_file, write_table, write_text
 from segnet import tables
 from segnet.evaluation.case import CaseResult, CaseScore, VoxelRow
@@ -23,6 +23,7 @@ from segnet.evaluation.settings import EvaluateSettings
 from segnet.evaluation.summaries import Summary, summarise, values_of
 from segnet.evaluation.sweeps import SweepPoint, SweepRow, summarise_sweep
 
+SECTION = "segnet.evaluate"
 SOURCE_COLUMNS = (
     "case",
     "patient",
@@ -166,7 +167,7 @@ def write_tables(evaluation: Evaluation, lesions: TextIO, settings: EvaluateSett
         _write_texts(
             [tables.rank_sheet(ranks), tables.comparison_sheet(comparisons)], out / "comparisons"
         )
-    write_text(out / "config.toml", format_recipe("segnet.evaluate", settings))
+    write_text(out / CONFIG, format_recipe(SECTION, settings))
     # the report begins with this table: where it is, the others are complete
     write_table(out / "sources.csv", evaluation.sources, SOURCE_COLUMNS)
 

@@ -140,13 +140,13 @@ def test_train_refuses_a_truth_with(kind, refuses, write, load):
     refuses(f"{TRAIN} cohort", str(path))
 
 
-def test_predict_keeps_the_cases_before_a_broken_one_whole(work, call, load):
-    Path(f"cohort/p2/{TIME2}").write_text("no scan")
+def test_predict_goes_on_after_a_broken_case(work, call, load):
+    Path(f"cohort/p1/{TIME2}").write_text("no scan")
     result = call("segnet predict --baseline subtraction --cohort cohort --out new")
-    assert result.exit_code == 2
-    assert f"cohort/p2/{TIME2}" in result.stderr
-    assert sorted(path.name for path in Path("new").iterdir()) == ["p0", "p1"]
-    for case in ("p0", "p1"):
+    assert result.exit_code == 3
+    assert f"case p1: cohort/p1/{TIME2}" in result.stderr
+    assert sorted(path.name for path in Path("new").iterdir()) == ["p0", "p2"]
+    for case in ("p0", "p2"):
         for name in ("new_lesions.nii.gz", "probability.nii.gz"):
             np.testing.assert_array_equal(
                 load(f"new/{case}/{name}"), load(f"predictions/{case}/{name}")

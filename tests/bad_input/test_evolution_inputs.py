@@ -28,6 +28,14 @@ def test_evolution_refuses_masks_on_two_grids(refuses, write, load):
     refuses(f"segnet evolution --visit1 {TRUTH} --visit2 other.nii.gz --out new.nii.gz", "grids")
 
 
+def test_evolution_names_the_axes_of_masks_that_are_mirrored(refuses, write, load):
+    write(Path("other.nii.gz"), load(TRUTH)[::-1], np.diag([-1.0, 1, 1, 1]))
+    refuses(
+        f"segnet evolution --visit1 {TRUTH} --visit2 other.nii.gz --out new.nii.gz",
+        f"other.nii.gz and {TRUTH} lie on different grids, LAS and RAS; write both in one",
+    )
+
+
 def test_evolution_refuses_a_map_that_is_no_nifti(refuses):
     refuses(f"segnet evolution --visit1 {TRUTH} --visit2 {TRUTH} --out new.txt", "new.txt")
 

@@ -58,11 +58,28 @@ ARRAYS = {
         ("infinite",),
     ),
     "of complex numbers": (lambda mask: mask.astype(np.complex64), np.eye(4), ("real",)),
-    "with an affine a millimetre off": (lambda mask: mask, shift(1.0), ("grids",)),
-    "with an affine a twentieth off": (lambda mask: mask, shift(0.05), ("grids",)),
+    "with an affine a millimetre off": (
+        lambda mask: mask,
+        shift([1.0, 0, 0]),
+        ("grids, up to 1 mm apart; resample one onto the other",),
+    ),
+    "with an affine a twentieth off": (
+        lambda mask: mask,
+        shift([0, 0.05, 0]),
+        ("grids, up to 0.05 mm apart",),
+    ),
     "with a sheared affine": (lambda mask: mask, shear(0.01), ("grids",)),
     "with voxels of 2 mm": (lambda mask: mask, np.diag([2.0, 2, 2, 1]), ("grids",)),
-    "with mirrored axes": (lambda mask: mask, np.diag([-1.0, 1, 1, 1]), ("grids",)),
+    "with mirrored axes": (
+        lambda mask: mask,
+        np.diag([-1.0, 1, 1, 1]),
+        ("grids, LAS and RAS; write both in one orientation",),
+    ),
+    "with reordered axes": (
+        lambda mask: mask,
+        np.eye(4)[[1, 0, 2, 3]],
+        ("grids, ARS and RAS; write both in one orientation",),
+    ),
     "with a flat affine": (lambda mask: mask, np.diag([1.0, 1, 0, 1]), ("affine",)),
 }
 
@@ -171,6 +188,17 @@ def test_evaluate_refuses_a_folder_of_truths_that_is(kind, work, refuses):
     if kind == "empty":
         Path("truths").mkdir()
     refuses(f"segnet evaluate --truth truths --prediction predictions {OUT}", "truths")
+
+
+def test_evaluate_refuses_a_split_of_plain_masks(work, refuses):
+    folder_of("truths", "p1", "p2")
+    command = f"segnet evaluate --truth truths --prediction truths --split test {OUT}"
+    refuses(command, "--split test", "truths have no splits", "cohort")
+
+
+@pytest.mark.parametrize("flag", ["--prediction", "--prediction predictions --probability"])
+def test_evaluate_says_that_a_folder_does_not_exist(flag, refuses):
+    refuses(f"segnet evaluate --truth cohort {flag} runs/nope {OUT}", "runs/nope does not exist")
 
 
 def test_a_prediction_without_truth_is_noted(work, call):

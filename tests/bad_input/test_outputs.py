@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from datagen.errors import InputError
+from segnet.config import PredictSettings
+from segnet.prediction import predict
+
 VISITS = "--time1 one/time1.nii.gz --time2 one/time2.nii.gz"
 FILES = {
     "cohort": ("datagen cohort cohort --out", ".csv"),
@@ -66,18 +70,85 @@ def test_predict_refuses_to_write_over_its_own_scan(refuses):
     refuses(f"segnet predict --baseline empty {VISITS} --out {out}", out, "overwrite")
 
 
+def test_predict_keeps_the_cases_around_a_broken_one(work, call):
+    Path("cohort/p1/flair_time02_on_middle_space.nii.gz").write_text("no scan")
+    result = call("segnet predict --baseline empty --cohort cohort --out new")
+    assert result.exit_code == 3, result.stderr
+    assert result.stderr.startswith("case p1: cohort/p1/flair_time02")
+    assert result.stderr.count("\n") == 1
+    assert "in 2 cases" in result.stdout
+    assert "wrote new, 1 failed" in result.stdout
+    assert sorted(path.parent.name for path in Path("new").rglob("new_lesions*")) == ["p0", "p2"]
+
+
+def test_predict_as_a_function_raises_after_the_last_case(work):
+    Path("cohort/p0/flair_time02_on_middle_space.nii.gz").write_text("no scan")
+    settings = PredictSettings(baseline="empty", cohort=Path("cohort"), out=Path("new"))
+    with pytest.raises(InputError, match="case p0: "):
+        predict(settings)
+    assert sorted(path.name for path in Path("new").iterdir()) == ["p1", "p2"]
+
+
+def test_predict_refuses_a_cohort_of_broken_cases(refuses):
+    for case in Path("cohort").iterdir():
+        (case / "flair_time02_on_middle_space.nii.gz").write_text("no scan")
+    refuses("segnet predict --baseline empty --cohort cohort --out new", "cohort/p0")
+
+
+def test_a_prediction_that_is_cut_short_leaves_no_old_mask(work, call):
+    Path("predictions/p0/lesions.csv").unlink()
+    Path("predictions/p0/lesions.csv").mkdir()
+    result = call("segnet predict --baseline empty --cohort cohort --out predictions")
+    assert result.exit_code == 2, result.stderr
+    assert not Path("predictions/p0/new_lesions.nii.gz").exists()
+    assert Path("predictions/p1/new_lesions.nii.gz").exists()
+
+
+@pytest.mark.parametrize("cohort", ["cohort", "cohort/list.csv"])
+def test_predict_refuses_to_write_among_the_scans_of_the_cohort(cohort, call, refuses):
+    if cohort.endswith(".csv"):
+        assert call(f"datagen cohort cohort --out {cohort}").exit_code == 0
+    command = f"segnet predict --baseline empty --cohort {cohort} --out one/../cohort"
+    refuses(command, "--out one/../cohort is the cohort's own folder")
+
+
+RUNS = {
+    "run": "holds a run of 'segnet train'; choose another --out",
+    "mixed": "holds a run of 'metricnet train'; choose another --out",
+    "foreign": "foreign/config.toml is not a TOML file",
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_evaluate_does_not_write_over_the_settings_of_another_command(name, refuses):
+    for folder, text in {"mixed": "[segnet.evaluate]\n[metricnet.train]", "foreign": "="}.items():
+        Path(folder).mkdir()
+        Path(folder, "config.toml").write_text(text)
+    refuses(f"segnet evaluate --truth cohort --prediction predictions --out {name}", RUNS[name])
+
+
+def test_evaluate_goes_over_its_own_scores(work, call):
+    command = "segnet evaluate --truth cohort --prediction predictions --out scores"
+    assert call(command).exit_code == 0
+
+
+def test_evaluate_looks_at_its_folder_before_it_scores(refuses):
+    command = "segnet evaluate --truth one/truth.nii.gz --prediction one/time1.nii.gz --out"
+    refuses(f"{command} pairs.h5", "pairs.h5 is not a folder")
+    refuses(f"{command} new/scores", "one/time1.nii.gz")  # and removes what it made
+
+
 def test_phantom_refuses_a_folder_that_holds_a_cohort(refuses):
     Path("taken").mkdir()
     Path("taken/cohort.csv").touch()
     refuses("datagen phantom --cases 3 --out taken", "taken already holds a cohort")
 
 
-def test_a_pair_file_gives_way_to_a_new_one_that_is_whole(work, refuses, call):
+def test_a_pair_file_does_not_give_way_to_a_new_one(work, refuses):
     before = Path("pairs.h5").read_bytes()
     refuses("datagen build --masks none --out pairs.h5", "none")
-    assert call("datagen build --masks cohort --seed 1 --out pairs.h5").exit_code == 0
-    assert Path("pairs.h5").read_bytes() != before
-    assert call("datagen inspect pairs.h5 --out new").exit_code == 0
+    refuses("datagen build --masks cohort --seed 1 --out pairs.h5", "pairs.h5 is there already")
+    assert Path("pairs.h5").read_bytes() == before
 
 
 def fill_disk() -> None:

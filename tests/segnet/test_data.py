@@ -8,7 +8,15 @@ from datagen.errors import InputError
 from datagen.layouts import Case
 from datagen.scans import Scans
 from datagen.volumes import Grid
-from segnet.data import PatchDataset, crop_to_brain, read_cases, read_labelled_cases
+from segnet.config import TrainSettings
+from segnet.data import (
+    LabelledScans,
+    PatchDataset,
+    crop_to_brain,
+    read_cases,
+    read_labelled_cases,
+)
+from segnet.preparation import mixed_dataset
 
 
 @pytest.fixture
@@ -29,11 +37,34 @@ def test_cropping_keeps_brain_and_lesions_and_moves_the_affine(scans):
     assert cropped.grid.affine[:3, 3].tolist() == [4, 4, 4]
 
 
+def test_a_cropped_case_does_not_hold_on_to_the_whole_volumes(scans):
+    volumes = crop_to_brain(scans)[:4]
+    assert all(volume.base is None and volume.flags.c_contiguous for volume in volumes)
+
+
 def test_a_draw_depends_on_seed_and_number_alone(scans):
     first, second = (PatchDataset([scans], 16, 0.5, seed=1) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first[7], second[7], strict=True))
     assert not torch.equal(first[7].visits, PatchDataset([scans], 16, 0.5, seed=2)[7].visits)
     assert not torch.equal(first[7].visits, first[8].visits)
+
+
+def test_real_and_synthetic_draws_share_no_noise(scans, tmp_path):
+    blank = scans._replace(time1=np.zeros_like(scans.time1), time2=np.zeros_like(scans.time2))
+    labels = blank.truth.astype(np.uint8)
+    whole_box = (slice(None),) * 3
+    held = LabelledScans(Case("a", "a", tmp_path, tmp_path), blank, labels, labels, whole_box)
+    settings = TrainSettings(
+        cohort=tmp_path, patch=16, seed=3, real_share=0.5, augmentation="light"
+    )
+    mixed = mixed_dataset(settings, [held], [held])
+    real = PatchDataset([blank], 16, settings.lesion_share, settings.seed)
+    for pair in range(6):
+        first, second = mixed[2 * pair], mixed[2 * pair + 1]
+        assert [int(first.case), int(second.case)] == [1, 0]
+        for one, other in zip(first.visits, second.visits, strict=True):
+            assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.1
+        assert torch.equal(second.visits, real[pair].visits)
 
 
 def test_patches_around_lesions_hold_a_lesion(scans):

@@ -5,20 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from datagen.errors import InputError
 from datagen.files import read_table
 from datagen.layouts import Case
+from datagen.lesions import score_lesions
 from datagen.scans import Scans
 from datagen.volumes import Grid
 from segnet.config import PredictSettings
 from segnet.data import LabelledScans
+from segnet.inference import lesion_mask
 from segnet.operating_point import (
     OperatingPoint,
     choose_point,
     point_of,
     read_point,
     save_point,
+    score_points,
     settle_point,
 )
 
@@ -52,19 +56,19 @@ def truth():
 def test_a_faint_lesion_beside_a_small_bright_false_one_moves_both_choices(truth):
     probability = np.full(truth.shape, 0.01)
     probability[TRUE], probability[FALSE] = 0.35, 0.93
-    point = choose_point(hands_on, [case_with(truth, probability)] * 2, 16)
+    point = choose_point(hands_on, [case_with(truth, probability)] * 2, 16, "32")
     assert point == OperatingPoint(0.3, 10.0, 1.0, 2)
 
 
 def test_where_all_points_are_equally_good_the_usual_one_is_kept(truth):
-    point = choose_point(hands_on, [case_with(truth, np.where(truth, 0.99, 0.01))], 16)
+    point = choose_point(hands_on, [case_with(truth, np.where(truth, 0.99, 0.01))], 16, "32")
     assert point[:2] == (0.5, 3.0)
 
 
 def test_a_case_without_new_lesions_is_right_when_nothing_is_found(truth):
     clean, probability = np.zeros_like(truth), np.full(truth.shape, 0.01)
     probability[FALSE] = 0.75
-    point = choose_point(hands_on, [case_with(clean, probability)] * 2, 16)
+    point = choose_point(hands_on, [case_with(clean, probability)] * 2, 16, "32")
     assert point == OperatingPoint(0.5, 10.0, 1.0, 2)
 
 
@@ -73,8 +77,41 @@ def test_where_cases_contradict_each_other_the_mean_decides(truth):
     faint[TRUE] = 0.35  # asks for less than 0.5: L-F1 0 there, 1 below
     loud[TRUE], loud[LARGE] = 0.93, 0.45  # below 0.5 a false lesion comes in: 1 there, 2/3 below
     asks, warns = case_with(truth, faint), case_with(truth, loud)
-    assert choose_point(hands_on, [asks, warns], 16)[:3] == (0.3, 3.0, pytest.approx(5 / 6))
-    assert choose_point(hands_on, [asks, *[warns] * 3], 16)[:3] == (0.5, 3.0, pytest.approx(0.75))
+    assert choose_point(hands_on, [asks, warns], 16, "32")[:3] == (0.3, 3.0, pytest.approx(5 / 6))
+    often = [asks, *[warns] * 3]
+    assert choose_point(hands_on, often, 16, "32")[:3] == (0.5, 3.0, pytest.approx(0.75))
+
+
+@pytest.mark.parametrize("is_clean", [False, True])
+def test_shared_labels_score_every_point_as_its_mask_alone_does(truth, is_clean, rng):
+    truth[7:9, 7:9, 7] = truth[12, 12, 12] = True  # of 4 voxels, and of one
+    probability = ndimage.gaussian_filter(rng.normal(0.4, 1.2, truth.shape), 1.0) + 0.3 * truth
+    probability = np.clip(probability, 0.01, 0.99).astype(np.float32)
+    grid = Grid(truth.shape, np.diag([1.0, 1.0, 2.0, 1.0]))
+    wanted = truth & (not is_clean)
+    scores = score_points(probability, case_with(wanted, probability).scans._replace(grid=grid))
+    for (threshold, min_volume_mm3), score in scores.items():
+        mask = lesion_mask(probability, threshold, min_volume_mm3, grid)
+        overlap, official = (
+            score_lesions(wanted, mask, rule, grid.spacing_mm).f1 for rule in ("overlap", "msseg2")
+        )
+        alone = float(not mask.any()) if official is None else official
+        assert score == np.mean([overlap, alone])
+    assert len(scores) == 66
+    assert is_clean or len(set(scores.values())) > 10
+
+
+def test_the_map_is_made_in_the_precision_that_is_asked_for(truth):
+    kinds = []
+
+    def notes(visits: torch.Tensor) -> torch.Tensor:
+        kinds.append((visits[:, 1:].flatten(1) @ torch.ones(visits[0, 0].numel(), 1)).dtype)
+        return visits[:, 1:]
+
+    case = case_with(truth, np.where(truth, 0.99, 0.01))
+    for precision in ("32", "bf16"):
+        choose_point(notes, [case], 16, precision)
+    assert kinds == [torch.float32, torch.bfloat16]
 
 
 def test_flags_win_over_the_run_and_the_run_over_the_usual_point(tmp_path):

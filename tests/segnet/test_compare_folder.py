@@ -1,0 +1,100 @@
+"""The folder of a comparison: commands that share it, and what it must not be."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from datagen.config import resolve
+from datagen.errors import InputError
+from metricnet import runs
+from segnet.comparison.cells import run_cell
+from segnet.comparison.plan import CONFIG, find_cell
+from segnet.comparison.run import commands, compare_methods
+from segnet.comparison.settings import SECTION, CompareSettings
+from segnet.config import TrainSettings
+
+BASELINES = {"nothing": {"baseline": "empty"}, "difference": {"baseline": "subtraction"}}
+
+
+@pytest.fixture
+def cohort(tiny_cohort, tmp_path, run) -> Path:
+    """The tiny cohort with two cases to test."""
+    path = tmp_path / "cohort.csv"
+    run("datagen", "cohort", tiny_cohort, "--out", path)
+    head, *rows = path.read_text().splitlines()
+    splits = ("train", "validation", "test", "test")
+    dealt = [
+        row.replace(",,case", f",{split},case") for row, split in zip(rows, splits, strict=True)
+    ]
+    path.write_text("\n".join([head, *dealt]))
+    return path
+
+
+@pytest.fixture
+def settings_of(cohort, tmp_path):
+    """Settings of a comparison in the folder out: settings_of(methods, method=("a",), ...)."""
+
+    def build(methods, **changes) -> CompareSettings:
+        known = {"cohort": cohort, "out": tmp_path / "out", "seeds": (0,), "resamples": 100}
+        return CompareSettings.model_validate({**known, "methods": methods, **changes})
+
+    return build
+
+
+def test_a_printed_command_runs_after_a_call_for_another_method(settings_of, run):
+    everything = settings_of(BASELINES)
+    printed = commands(everything)
+    only = settings_of(BASELINES, method=("nothing",))
+    assert compare_methods(only).runs == 1
+    run(*shlex.split(next(line for line in printed if "difference/0/0" in line)))
+    assert commands(everything) == []
+    kept = resolve(CompareSettings, SECTION, str(only.out / CONFIG), {})
+    assert list(kept.methods) == ["nothing", "difference"]
+
+
+def test_of_the_table_the_chosen_methods_stay_in_its_order(settings_of):
+    methods = {**BASELINES, "dice": {"alpha": 0.0}}
+    assert list(settings_of(methods, method=("dice", "nothing")).methods) == ["nothing", "dice"]
+    with pytest.raises(ValueError, match="reference 'dice' is none of the methods"):
+        settings_of(methods, method=("nothing",), reference="dice")
+
+
+def test_a_cell_needs_no_other_method_to_be_usable(settings_of):
+    methods = {**BASELINES, "odd": {"loss": "geodesic"}}
+    assert find_cell(settings_of(methods), "nothing/0/0").method == "nothing"
+    with pytest.raises(InputError, match="geodesic"):
+        find_cell(settings_of(methods), "odd/0/0")
+
+
+def test_a_finished_training_is_not_taken_for_one_of_changed_settings(settings_of, tiny_run):
+    trained = runs.read_config(tiny_run, "segnet.train", TrainSettings).recorded()
+    method = {
+        key: value
+        for key, value in trained.items()
+        if key not in ("cohort", "seed", "validation_fraction")
+    }
+    settings = settings_of({"net": method})
+    cell = find_cell(settings, "net/0/0")
+    folder = cell.folder(settings.out)
+    shutil.copytree(tiny_run, folder / "run")
+    (folder / "training.json").write_text('{"seconds": 5.0, "started": null}')
+    with pytest.raises(InputError, match=r"the cell was run with alpha = 3\.0, not 0\.0; give the"):
+        run_cell(settings_of({"net": {**method, "alpha": 0.0}}), "net/0/0")
+    assert not (folder / "predictions").exists()
+    run_cell(settings, "net/0/0")
+    assert json.loads((folder / "cell.json").read_text())["train_seconds"] == 5.0
+
+
+@pytest.mark.parametrize("begin", [commands, compare_methods, lambda s: run_cell(s, "nothing/0/0")])
+def test_the_folder_of_a_trained_run_is_refused_untouched(begin, settings_of):
+    settings = settings_of(BASELINES)
+    settings.out.mkdir()
+    config = settings.out / CONFIG
+    config.write_text("[segnet.train]\nalpha = 0.0\n")
+    with pytest.raises(InputError, match=r"of a run of 'segnet train'.*; choose another"):
+        begin(settings)
+    assert list(settings.out.iterdir()) == [config]
+    assert config.read_text() == "[segnet.train]\nalpha = 0.0\n"
