@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -79,7 +79,8 @@ def preprocess_cohort(
 
 def _bring(case: Case, folder: Path, options: Options, threads: int) -> Outcome:
     """Preprocess a case, unless its folder is complete."""
-    known = _read_outcome(folder / _DONE, options)
+    made_from = {"options": options._asdict(), "sources": _sources(case)}
+    known = _read_outcome(folder / _DONE, made_from)
     if known:
         return known
     use_threads(threads)
@@ -100,16 +101,22 @@ def _bring(case: Case, folder: Path, options: Options, threads: int) -> Outcome:
     draw_overview(prepared, folder / "overview.png")
     outcome = _outcome(case.name, prepared)
     # this file comes last: where it is, the case is complete
-    write_json(folder / _DONE, {"options": options._asdict(), "outcome": outcome._asdict()})
+    write_json(folder / _DONE, {**made_from, "outcome": outcome._asdict()})
     return outcome
 
 
-def _read_outcome(path: Path, options: Options) -> Outcome | None:
+def _sources(case: Case) -> list[str]:
+    files = (case.time1, case.time2, case.truth, case.brain_mask)
+    return [str(path.absolute()) if path else "" for path in files]
+
+
+def _read_outcome(path: Path, made_from: dict[str, Any]) -> Outcome | None:
     if not path.is_file():
         return None
     known = json.loads(path.read_text(encoding="utf-8"))
-    if known["options"] != options._asdict():
-        raise InputError(f"{path.parent} was preprocessed with other options; choose another --out")
+    for key, wanted in made_from.items():
+        if known[key] != wanted:
+            raise InputError(f"{path.parent} was made with other {key}; choose another --out")
     return Outcome(**known["outcome"])
 
 

@@ -78,6 +78,11 @@ def prepare(case: Case, options: Options) -> Prepared:
     inside = _resampled(brain, placed[1].affine, grid)
     for visit in placed:  # what one of them does not show cannot be compared
         inside &= _resampled(np.ones(visit.shape, bool), visit.affine, grid)
+    if not inside.any():
+        raise InputError(
+            f"{case.time1} and {case.time2} show no part of the brain in common; are they of one "
+            "patient?"
+        )
     time1, time2 = (_cubic(visit, grid) * inside for visit in placed)
     found = (
         None

@@ -1,3 +1,4 @@
+import shutil
 import sys
 
 import nibabel as nib
@@ -7,12 +8,15 @@ from click.testing import CliRunner
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from datagen import registration
+from datagen import raw_visits, registration
 from datagen.anatomy import deform, load_anatomy
 from datagen.cli import main
 from datagen.cohort import read_cohort
+from datagen.errors import InputError
 from datagen.files import read_table
-from datagen.raw_visits import middle_grid
+from datagen.layouts import Case
+from datagen.raw_visits import Options, middle_grid, prepare
+from datagen.registration import Middle
 from datagen.volumes import Grid, resample
 
 # the head of visit 1 is turned by 8 degrees about the axis from ear to ear, and moved
@@ -145,7 +149,26 @@ def test_a_finished_case_is_kept_and_other_options_are_refused(raw, prepared, ru
     failed = _refused(raw, "--out", prepared)
     assert "is not empty; choose another --out, or go on there with --resume" in failed
     failed = _refused(raw, "--out", prepared, "--resume", "--no-bias")
-    assert "was preprocessed with other options" in failed
+    assert "was made with other options; choose another --out" in failed
+
+
+def test_a_finished_case_of_another_patient_is_not_taken_for_this_one(raw, prepared, tmp_path):
+    shutil.copytree(raw / "patient 1", tmp_path / "raw" / "patient 1")
+    failed = _refused(tmp_path / "raw", "--out", prepared, "--resume")
+    assert "was made with other sources; choose another --out" in failed
+
+
+def test_visits_without_a_common_part_are_told(tmp_path, monkeypatch):
+    for name, start in (("a", 0), ("b", 1000)):
+        affine = np.eye(4)
+        affine[0, 3] = start
+        nib.save(nib.Nifti1Image(np.ones((8, 8, 8)), affine), tmp_path / f"{name}.nii.gz")
+    case = Case("a", "a", tmp_path / "a.nii.gz", tmp_path / "b.nii.gz")
+    unmoved = Middle(np.eye(4), np.eye(4))
+    monkeypatch.setattr(raw_visits, "find_middle", lambda *_: unmoved)
+    monkeypatch.setattr(raw_visits, "find_brain", lambda scan: np.ones(scan.shape, bool))
+    with pytest.raises(InputError, match="no part of the brain in common"):
+        prepare(case, Options(bias=False))
 
 
 def test_stripped_visits_on_one_grid_are_left_as_they_are(prepared, run, tmp_path):
