@@ -56,7 +56,7 @@ def predict(settings: PredictSettings) -> None:
     from segnet.prediction import predict_usable
 
     predicted = predict_usable(settings)
-    for line in predicted.failures:
+    for line in (*predicted.notes, *predicted.failures):
         click.echo(line, err=True)
     say(predicted.sentence)
     if predicted.failures:
@@ -92,17 +92,12 @@ def evaluate(settings: EvaluateSettings) -> None:
 
     Ends with exit code 3 where some cases could not be scored.
     """
-    from rich.console import Console
-
     from segnet.evaluation.run import closing_sheets
     from segnet.evaluation.run import evaluate as evaluate_cases
-    from segnet.tables import as_terminal_table
+    from segnet.tables import print_sheets
 
-    evaluation, console = evaluate_cases(settings), Console()
-    if not console.is_terminal:
-        console.width = 160  # a log has no edge to wrap at
-    for sheet in closing_sheets(evaluation):
-        console.print(as_terminal_table(sheet))
+    evaluation = evaluate_cases(settings)
+    print_sheets(closing_sheets(evaluation), log_width=160)
     for line in [
         *(note.note for note in evaluation.notes),
         *(f.reason for f in evaluation.failures),
@@ -125,11 +120,9 @@ def compare(settings: CompareSettings) -> None:
     Trains what is not trained yet: the same command goes on where it was stopped. Ends with exit
     code 3 where some trainings failed.
     """
-    from rich.console import Console
-
     from segnet.comparison.cells import run_cell
     from segnet.comparison.run import commands, compare_methods
-    from segnet.tables import as_terminal_table
+    from segnet.tables import print_sheets
 
     if settings.cell:
         say(f"finished {run_cell(settings, settings.cell).name}")
@@ -138,13 +131,12 @@ def compare(settings: CompareSettings) -> None:
         for line in commands(settings):
             say(line)
         return
-    compared, console = compare_methods(settings), Console()
-    if not console.is_terminal:
-        console.width = 260  # a log has no edge to wrap at
-    for sheet in (compared.papers, compared.tests):
-        console.print(as_terminal_table(sheet))
+    compared = compare_methods(settings)
+    print_sheets((compared.papers, compared.tests), log_width=260)
     for failed in compared.failures:
         click.echo(f"{failed.cell}: {failed.reason}", err=True)
+    if compared.unfinished:
+        say(f"not finished: {', '.join(cell.name for cell in compared.unfinished)}")
     say(
         f"compared {counted(len(settings.methods), 'method')} by {counted(compared.runs, 'run')}, "
         f"{len(compared.failures)} failed; wrote {settings.out}"

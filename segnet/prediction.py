@@ -1,58 +1,49 @@
 """Prediction of cases on visit 2's own grid: mask, probability map, and a table of lesions."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-import torch
 from jaxtyping import Float32, UInt8
 
 from datagen import volumes
 from datagen.cohort import of_split, read_cohort
+from datagen.config import CONFIG, format_recipe, require_own
 from datagen.errors import InputError
-from datagen.files import is_nifti, require_writable, write_table
+from datagen.files import is_nifti, make_folder, require_writable, write_table, write_text
 from datagen.layouts import Case
 from datagen.progress import track
-from datagen.scans import Scans, read_scans
+from datagen.scans import read_scans
 from datagen.volumes import Grid
 from datagen.wording import counted
-from segnet import baselines, growing
 from segnet.config import PredictSettings
-from segnet.data import crop_to_brain, read_cases
-from segnet.detector import Detector, load_detector, load_pretrained
-from segnet.ensemble import AllMaps, require_alike, side_by_side
+from segnet.data import crop_to_brain
 from segnet.inference import (
     Detection,
     label_volume,
     lesion_mask,
     list_lesions,
-    predict_probabilities,
 )
 from segnet.operating_point import point_of, settle_point
 from segnet.postprocessing import close_gaps, keep_largest
 from segnet.prediction_paths import PredictionPaths, cohort_paths, paths_beside
+from segnet.predictors import Predictor, build_predictor, load_detectors
+from segnet.seen import say_of_seen
 
-
-class Predictor(NamedTuple):
-    """Something that finds lesions: a function on the working grid, and that grid's spacing.
-
-    The function returns, of each model, a probability for each class but the background, as a rule
-    for one class; the mean over the models counts.
-    """
-
-    probabilities: AllMaps
-    spacing_mm: float
-    name: str
+SECTION = "segnet.predict"
 
 
 class Predicted(NamedTuple):
-    """A sentence about what was written, and one about each case that cannot be predicted."""
+    """A sentence about what was written, and one about each case that cannot be predicted.
+
+    `notes` tell what else the user should know.
+    """
 
     sentence: str
     failures: list[str]
+    notes: list[str]
 
 
 class Prediction(NamedTuple):
@@ -83,10 +74,13 @@ def predict_usable(settings: PredictSettings) -> Predicted:
     nothing can be written.
     """
     cases = _cases(settings)
-    detectors = _detectors(settings)
+    detectors = load_detectors(settings)
     settings, point = settle_point(settings, [detector.point for detector in detectors])
-    predictor = _predictor(settings, detectors)
+    predictor = build_predictor(settings, detectors)
     of_cases = paths_of(settings, cases)
+    if settings.cohort:
+        # the model and the operating point belong to the masks, as the settings do to a training
+        write_text(make_folder(settings.out) / CONFIG, format_recipe(SECTION, settings))
     found, errors = 0, dict[str, str]()
     for case in track(cases, "cases predicted", len(cases)):
         try:
@@ -103,7 +97,9 @@ def predict_usable(settings: PredictSettings) -> Predicted:
         f"{counted(len(cases) - len(errors), 'case')} ({point}); "
         f"wrote {settings.out}" + (f", {len(errors)} failed" if errors else "")
     )
-    return Predicted(sentence, [f"case {name}: {error}" for name, error in errors.items()])
+    failures = [f"case {name}: {error}" for name, error in errors.items()]
+    notes = [note for run in settings.model if (note := say_of_seen(run, cases))]
+    return Predicted(sentence, failures, notes)
 
 
 def paths_of(settings: PredictSettings, cases: Sequence[Case]) -> dict[str, PredictionPaths]:
@@ -194,6 +190,7 @@ def _cases_of_cohort(cohort: Path, settings: PredictSettings) -> list[Case]:
         raise InputError(
             f"--out {settings.out}: with --cohort it names a folder, such as predictions"
         )
+    require_own(settings.out, SECTION)
     cases = of_split(read_cohort(cohort), settings.split)
     if settings.out.resolve() == cohort.resolve() or _lie_among_scans(settings.out, cases):
         raise InputError(
@@ -206,73 +203,3 @@ def _lie_among_scans(out: Path, cases: Sequence[Case]) -> bool:
     """Tell whether the files of a case would be written beside its own scans."""
     folders = ((cohort_paths(out, case).mask.parent, case.time2.parent) for case in cases)
     return any(written.resolve() == read.resolve() for written, read in folders)
-
-
-def _detectors(settings: PredictSettings) -> list[Detector]:
-    if settings.baseline is not None:
-        if settings.model:
-            raise InputError("give either --model or --baseline, not both")
-        return []
-    return [load_detector(path) for path in settings.model] or [load_pretrained()]
-
-
-def _predictor(settings: PredictSettings, detectors: Sequence[Detector]) -> Predictor:
-    match settings.baseline:
-        case None:
-            return average(detectors, settings)
-        case "empty":
-            return _baseline(baselines.no_lesions, "the empty baseline")
-        case "subtraction":
-            cases = _cases_to_fit(settings)
-            threshold_z = baselines.fit_threshold(cases, point_of(settings)[1])
-            name = f"subtraction above {threshold_z:g} deviations ({_fitted_on(cases)})"
-            return _baseline(partial(baselines.subtraction, threshold_z=threshold_z), name)
-        case "growing":
-            cases = _cases_to_fit(settings)
-            kappa = growing.fit_kappa(cases, point_of(settings)[1])
-            name = f"growth from seeds above {kappa:g} deviations ({_fitted_on(cases)})"
-            return _baseline(partial(growing.grown_lesions, kappa=kappa), name)
-
-
-def _fitted_on(cases: Sequence[Scans]) -> str:
-    active = sum(bool(case.truth.any()) for case in cases)
-    return f"fitted on {counted(active, 'other case')}" if active else "built in, not fitted"
-
-
-def _baseline(found: Callable[[Scans], Float32[np.ndarray, "x y z"]], name: str) -> Predictor:
-    return Predictor(lambda scans: found(scans)[None, None], 1.0, name)
-
-
-def average(detectors: Sequence[Detector], settings: PredictSettings) -> Predictor:
-    """Return a predictor by the mean map of some detectors, on the GPU where there is one.
-
-    Raises InputError where they work on different grids or classes.
-    """
-    names = [detector.name for detector in detectors]
-    require_alike(names, [(d.architecture.spacing_mm, d.architecture.classes) for d in detectors])
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    maps = [
-        partial(
-            predict_probabilities,
-            detector.network.to(device),
-            patch=detector.architecture.patch,
-            overlap=settings.overlap,
-            flips=settings.flips,
-            precision=settings.precision,
-        )
-        for detector in detectors
-    ]
-    name = f"the network{'s' if len(names) > 1 else ''} of {' and '.join(names)}"
-    return Predictor(side_by_side(maps), detectors[0].architecture.spacing_mm, name)
-
-
-def _cases_to_fit(settings: PredictSettings) -> list[Scans]:
-    """Cases of the cohort's other splits that have a truth; none where all are predicted."""
-    if settings.cohort is None or settings.split == "all":
-        return []
-    others = [
-        case
-        for case in read_cohort(settings.cohort)
-        if case.truth and case.split not in (None, settings.split)
-    ]
-    return read_cases(others, 1.0)

@@ -18,6 +18,7 @@ from datagen.layouts import Case
 from datagen.lenders import read_lenders
 from datagen.progress import track
 from datagen.wording import counted
+from segnet import seen
 from segnet.config import TrainSettings
 from segnet.data import LabelledScans, MixedDataset, PatchDataset, PatchOptions
 from segnet.distances import cached_maps
@@ -49,7 +50,7 @@ def require_possible(settings: TrainSettings) -> None:
 
 def write_splits(settings: TrainSettings) -> None:
     """Write the cohort into the run folder, with the split that each case has in this training."""
-    write_cohort(_with_splits(settings), settings.out / "cohort.csv")
+    write_cohort(_with_splits(settings), settings.out / seen.LIST)
 
 
 def read_splits(settings: TrainSettings) -> tuple[list[LabelledScans], list[LabelledScans]]:
@@ -96,7 +97,7 @@ def say_of_cases(
         f"training on {counted(len(training), 'case')}{made}, "
         f"{len(active([*training, *synthetic]))} with new lesions; of "
         f"{counted(len(validation), 'validation case')} the {len(active(validation))} with new "
-        "lesions choose the epoch (cohort.csv in the run folder names them)"
+        f"lesions choose the epoch ({seen.LIST} in the run folder names them)"
     )
 
 

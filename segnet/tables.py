@@ -1,8 +1,9 @@
 """Tables of scores: as text in the terminal, in Markdown and LaTeX, and cells for the report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rich.console import Console
 from rich.table import Table
 
 NAMES = {
@@ -158,8 +159,16 @@ def comparison_sheet(rows: Sequence[Mapping[str, Any]]) -> Sheet:
     return sheet_of(title, "comparisons", rows, (*columns, "effect_size"))
 
 
-def as_terminal_table(sheet: Sheet) -> Table:
-    """Return the sheet as a table for the terminal."""
+def print_sheets(sheets: Iterable[Sheet], log_width: int) -> None:
+    """Print the sheets to the terminal; into a log, which has no edge, in that many characters."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = log_width
+    for sheet in sheets:
+        console.print(_as_terminal_table(sheet))
+
+
+def _as_terminal_table(sheet: Sheet) -> Table:
     table = Table(title=sheet.title, title_justify="left")
     for head in sheet.heads:
         table.add_column(head, justify="left" if sheet.is_text(head) else "right")

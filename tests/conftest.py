@@ -1,5 +1,6 @@
 """Real scans beside the checkout, and a tiny cohort, pair file and runs made by the commands."""
 
+from importlib import import_module
 from pathlib import Path
 
 import nibabel as nib
@@ -7,6 +8,21 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
+
+# What is first imported by a module whose types are checked is compiled anew, from its source: half
+# a minute in each process. Imported here, it comes from its compiled files.
+for library in (
+    "jinja2",
+    "matplotlib.figure",
+    "monai.losses",
+    "monai.networks.nets",
+    "monai.transforms",
+    "pydantic",
+    "pytorch_lightning.loggers",
+    "rich.table",
+    "sklearn",
+):
+    import_module(library)
 
 # a busy machine is no bug, and a run is to be repeatable
 settings.register_profile(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from datagen.config import CONFIG, format_recipe
+from datagen.config import CONFIG, format_recipe, require_own
 from datagen.crew import Crew
 from datagen.errors import InputError
 from datagen.files import read_table, whole_file, write_table, write_text
@@ -44,11 +44,12 @@ class Failed(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """The papers' table, the tests against the reference, and the cells that failed."""
+    """The papers' table, the tests against the reference, and the cells without a result."""
 
     papers: Sheet
     tests: Sheet
     failures: list[Failed]
+    unfinished: list[Cell]
     runs: int
 
 
@@ -86,9 +87,25 @@ def commands(settings: CompareSettings) -> list[str]:
 def compare_methods(settings: CompareSettings) -> Compared:
     """Run the open cells, each in a process of its own, and write the tables of all finished ones.
 
-    Raises InputError with the first failure where no cell came to its end.
+    With `finished` the open ones are left as they are, and the cohort is not needed. Raises
+    InputError where no cell came to its end, with the first failure.
     """
-    unfinished = prepare(settings)
+    require_own(settings.out, SECTION)
+    failures = [] if settings.finished else _run_open(settings, prepare(settings))
+    costs = {cell: read_cost(settings, cell) for cell in list_cells(settings)}
+    finished = [read_cell(cell, cost, settings.out) for cell, cost in costs.items() if cost]
+    if not finished and failures:
+        raise InputError(f"no training came to its end; {failures[0].cell}: {failures[0].reason}")
+    if not finished:
+        raise InputError(
+            f"{settings.out} holds no finished training; run the same without --finished"
+        )
+    failed = {failure.cell for failure in failures}
+    left = [cell for cell, cost in costs.items() if not cost and cell.name not in failed]
+    return _tabulate(finished, settings)._replace(failures=failures, unfinished=left)
+
+
+def _run_open(settings: CompareSettings, unfinished: Sequence[Cell]) -> list[Failed]:
     jobs = [(_arguments(settings, cell), str(Path.cwd())) for cell in unfinished]
     said: list[str] = []
     if jobs:
@@ -98,11 +115,7 @@ def compare_methods(settings: CompareSettings) -> Compared:
         Failed(cell.name, reason) for cell, reason in zip(unfinished, said, strict=True) if reason
     ]
     write_table(settings.out / "failures.csv", [row._asdict() for row in failures], Failed._fields)
-    costs = {cell: read_cost(settings, cell) for cell in list_cells(settings)}
-    finished = [read_cell(cell, cost, settings.out) for cell, cost in costs.items() if cost]
-    if not finished:
-        raise InputError(f"no training came to its end; {failures[0].cell}: {failures[0].reason}")
-    return _tabulate(finished, failures, settings)
+    return failures
 
 
 def run_alone(arguments: list[str], folder: str) -> str:
@@ -123,9 +136,7 @@ def _arguments(settings: CompareSettings, cell: Cell) -> list[str]:
     return ["compare", "--config", config, "--out", out, "--cell", cell.name]
 
 
-def _tabulate(
-    finished: Sequence[Finished], failures: list[Failed], settings: CompareSettings
-) -> Compared:
+def _tabulate(finished: Sequence[Finished], settings: CompareSettings) -> Compared:
     by_seed = values_by_seed(finished)
     values, reference = over_seeds(by_seed.values()), settings.reference or _first(settings)
     patients = {case: name for one in finished for case, name in one.patients.items()}
@@ -150,7 +161,7 @@ def _tabulate(
         # as read back from the file, whose empty cells the curves leave out
         rows = [dict(row) for row in read_table(out / "thresholds.csv")]
         _save(curves.draw_thresholds(rows), out / "thresholds.png")
-    return Compared(papers, tested, failures, len(finished))
+    return Compared(papers, tested, [], [], len(finished))
 
 
 def _first(settings: CompareSettings) -> str:

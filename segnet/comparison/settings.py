@@ -53,6 +53,9 @@ class CompareSettings(Settings):
     print_commands: bool = not_recorded(
         False, "Print a command for each open training, as for a SLURM array, and end."
     )
+    finished: bool = not_recorded(
+        False, "Write the tables of the trainings that are finished, and train nothing."
+    )
     method: tuple[str, ...] = not_recorded((), "Only this method of the table; repeatable.")
     cell: str | None = not_recorded(None, "Run this training alone: METHOD/FOLD/SEED.")
 
@@ -83,8 +86,9 @@ class CompareSettings(Settings):
     def _fits(self) -> "CompareSettings":
         if self.reference is not None and self.reference not in self.methods:
             raise ValueError(f"reference '{self.reference}' is none of the methods")
-        if self.cell and self.print_commands:
-            raise ValueError("give cell or print_commands, not both")
+        alone = [name for name in ("cell", "print_commands", "finished") if getattr(self, name)]
+        if len(alone) > 1:
+            raise ValueError(f"give {' or '.join(alone)}, not both")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("a seed stands twice among the seeds")
         if any(not 0 <= seed <= MAX_SEED for seed in self.seeds):

@@ -57,11 +57,20 @@ def masks(tmp_path_factory, save) -> Path:
 @pytest.fixture(scope="session")
 def built(masks, tmp_path_factory) -> Path:
     """A pair file of 600 pairs, which are three parts, to be read and never changed."""
+    return _build(masks, tmp_path_factory.mktemp("built") / "pairs.h5", pairs=600, patch=32)
+
+
+@pytest.fixture(scope="session")
+def two_parts(masks, tmp_path_factory) -> Path:
+    """A pair file of 260 small pairs, 250 in its first part, to be read and never changed."""
+    return _build(masks, tmp_path_factory.mktemp("two_parts") / "pairs.h5", pairs=260, patch=16)
+
+
+def _build(masks: Path, out: Path, pairs: int, patch: int) -> Path:
     from datagen.build import BuildSettings, build
 
-    out = tmp_path_factory.mktemp("built") / "pairs.h5"
-    settings = {"pairs": 600, "patch": 32, "workers": 1, "validation_fraction": 0.3}
-    assert build(BuildSettings(masks=(masks,), out=out, **settings)) == 600
+    settings = {"pairs": pairs, "patch": patch, "workers": 1, "validation_fraction": 0.3}
+    assert build(BuildSettings(masks=(masks,), out=out, **settings)) == pairs
     return out
 
 

@@ -41,36 +41,29 @@ def recomputed(path):
     return recomputed_scores, stored
 
 
-def test_two_workers_write_the_same_bytes_as_one(masks, built, tmp_path):
-    build(settings_for(masks, tmp_path / "pairs.h5", pairs=600, workers=2))
-    assert (tmp_path / "pairs.h5").read_bytes() == built.read_bytes()
+def test_two_workers_write_the_same_bytes_as_one(masks, two_parts, tmp_path):
+    build(settings_for(masks, tmp_path / "pairs.h5", pairs=260, patch=16, workers=2))
+    assert (tmp_path / "pairs.h5").read_bytes() == two_parts.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.h5"]
 
 
 def test_another_seed_draws_other_pairs(masks, tmp_path):
     for seed in (0, 1):
-        build(settings_for(masks, tmp_path / f"{seed}.h5", seed=seed))
+        build(settings_for(masks, tmp_path / f"{seed}.h5", seed=seed, pairs=10))
     with PairFile(tmp_path / "0.h5") as first, PairFile(tmp_path / "1.h5") as second:
         assert (first.column("f1") != second.column("f1")).any()
 
 
 @pytest.mark.parametrize("rule", ["overlap", "geo", "msseg2"])
-def test_stored_scores_are_those_of_the_stored_maps(masks, tmp_path, rule):
+def test_stored_scores_are_those_of_the_stored_maps_between_zero_and_one(masks, tmp_path, rule):
     out = tmp_path / "pairs.h5"
-    build(settings_for(masks, out, rule=rule, pairs=40, spacing_mm=1.25))
+    build(settings_for(masks, out, rule=rule, pairs=60, spacing_mm=1.25))
     scores, columns = recomputed(out)
     for name, values in columns.items():
         expected = np.array([getattr(score, name) for score in scores], values.dtype)
         np.testing.assert_array_equal(values, expected)
-
-
-@pytest.mark.parametrize("rule", ["overlap", "geo", "msseg2"])
-def test_scores_to_learn_lie_between_zero_and_one(masks, tmp_path, rule):
-    build(settings_for(masks, tmp_path / "pairs.h5", rule=rule, pairs=100))
-    with PairFile(tmp_path / "pairs.h5") as file:
-        f1 = file.column("f1")
-    assert f1.min() >= 0
-    assert f1.max() <= 1
+    assert columns["f1"].min() >= 0
+    assert columns["f1"].max() <= 1
 
 
 def test_scores_are_spread_evenly(built):
@@ -145,7 +138,7 @@ def test_chosen_styles_are_the_only_ones(masks, tmp_path):
         assert set(file.column("style")) == {"blur"}
 
 
-@pytest.mark.parametrize("share", [0.0, 0.04, 0.12])
+@pytest.mark.parametrize("share", [0.0, 0.12])
 def test_truths_are_empty_by_the_share_that_was_asked_for(masks, tmp_path, share):
     build(settings_for(masks, tmp_path / "p.h5", empty_share=share, pairs=250, patch=16))
     with PairFile(tmp_path / "p.h5") as file:

@@ -14,15 +14,15 @@ from datagen.store import PairFile
 
 def settings_for(masks, out, **changes):
     """Settings that go on with the build that was killed."""
-    begun = {"pairs": 600, "patch": 32, "workers": 1, "validation_fraction": 0.3}
+    begun = {"pairs": 260, "patch": 16, "workers": 1, "validation_fraction": 0.3}
     return BuildSettings(masks=(masks,), out=out, **{**begun, "resume": True, **changes})
 
 
 @pytest.fixture(scope="module")
 def killed(masks, tmp_path_factory):
-    """What a build of 600 pairs leaves when its process is killed after the first part."""
+    """What a build of 260 pairs leaves when its process is killed after the first part."""
     out = tmp_path_factory.mktemp("killed") / "pairs.h5"
-    words = f"build --masks {masks} --out {out} --pairs 600 --patch 32 --workers 1"
+    words = f"build --masks {masks} --out {out} --pairs 260 --patch 16 --workers 1"
     program = "import sys; from datagen.cli import main; main(sys.argv[1:])"
     options = [*words.split(), "--validation-fraction", "0.3"]
     process = subprocess.Popen([sys.executable, "-c", program, *options])
@@ -42,9 +42,9 @@ def interrupted(killed, tmp_path):
     return tmp_path / "run" / "pairs.h5"
 
 
-def test_a_killed_build_resumes_to_the_same_bytes(masks, interrupted, built):
+def test_a_killed_build_resumes_to_the_same_bytes(masks, interrupted, two_parts):
     build(settings_for(masks, interrupted))
-    assert interrupted.read_bytes() == built.read_bytes()
+    assert interrupted.read_bytes() == two_parts.read_bytes()
     assert [path.name for path in interrupted.parent.iterdir()] == ["pairs.h5"]
 
 
@@ -64,7 +64,7 @@ def test_an_interrupted_build_is_not_overwritten(masks, interrupted):
         build(settings_for(masks, interrupted, resume=False))
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"pairs": 300}, {"rule": "geo"}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"pairs": 255}, {"rule": "geo"}])
 def test_parts_of_other_settings_are_refused(masks, interrupted, change):
     with pytest.raises(InputError, match="begun with other settings or masks"):
         build(settings_for(masks, interrupted, **change))
@@ -81,11 +81,11 @@ def test_resuming_what_never_began_begins_it(masks, tmp_path):
     assert build(settings_for(masks, tmp_path / "pairs.h5", pairs=10)) == 10
 
 
-def test_a_build_that_was_killed_while_it_read_the_masks_begins_anew(masks, interrupted, built):
+def test_a_build_that_was_killed_while_it_read_the_masks_begins_anew(masks, interrupted, two_parts):
     for path in interrupted.with_name("pairs.h5.parts").glob("*.json"):
         path.unlink()
     build(settings_for(masks, interrupted))
-    assert interrupted.read_bytes() == built.read_bytes()
+    assert interrupted.read_bytes() == two_parts.read_bytes()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -113,10 +113,10 @@ def test_a_pair_file_is_not_overwritten(masks, tmp_path, resume):
     assert out.read_bytes() == b"hours of work"
 
 
-def test_a_build_killed_before_it_cleared_up_can_resume(masks, interrupted, built):
-    shutil.copy(built, interrupted)
+def test_a_build_killed_before_it_cleared_up_can_resume(masks, interrupted, two_parts):
+    shutil.copy(two_parts, interrupted)
     build(settings_for(masks, interrupted))
-    assert interrupted.read_bytes() == built.read_bytes()
+    assert interrupted.read_bytes() == two_parts.read_bytes()
     assert not interrupted.with_name("pairs.h5.parts").exists()
 
 

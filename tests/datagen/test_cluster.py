@@ -23,7 +23,7 @@ def cluster():
 
 
 def settings_for(masks, out, **changes):
-    common = {"pairs": 1000, "patch": 32, "workers": 1, "validation_fraction": 0.3}
+    common = {"pairs": 510, "patch": 16, "workers": 1, "validation_fraction": 0.3}
     return BuildSettings(masks=(masks,), out=out, **{**common, **changes})
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from datagen.config import CONFIG, resolve
 from datagen.errors import InputError
+from datagen.files import read_table
 from metricnet import runs
 from segnet.comparison.cells import run_cell
 from segnet.comparison.plan import find_cell
@@ -53,6 +54,28 @@ def test_a_printed_command_runs_after_a_call_for_another_method(settings_of, run
     assert commands(everything) == []
     kept = resolve(CompareSettings, SECTION, str(only.out / CONFIG), {})
     assert list(kept.methods) == ["nothing", "difference"]
+
+
+def test_the_finished_are_tabulated_without_the_cohort_and_the_others_named(
+    settings_of, cohort, run
+):
+    settings = settings_of(BASELINES, finished=True)
+    with pytest.raises(InputError, match="holds no finished training; run the same without"):
+        compare_methods(settings)
+    run_cell(settings, "difference/0/0")
+    commands(settings_of(BASELINES))  # writes the folder's settings
+    cohort.unlink()
+    compared = compare_methods(settings)
+    assert (compared.runs, compared.failures) == (1, [])
+    assert [cell.name for cell in compared.unfinished] == ["nothing/0/0"]
+    assert {row["method"] for row in read_table(settings.out / "cases.csv")} == {"difference"}
+    assert not (settings.out / "cells/nothing").exists()
+    printed = run(
+        "segnet", "compare", "--config", settings.out / CONFIG, "--out", settings.out, "--finished"
+    )
+    assert "not finished: nothing/0/0" in printed
+    with pytest.raises(ValueError, match="give cell or finished, not both"):
+        settings_of(BASELINES, finished=True, cell="nothing/0/0")
 
 
 def test_of_the_table_the_chosen_methods_stay_in_its_order(settings_of):

@@ -12,7 +12,7 @@ from segnet.config import PredictSettings
 from segnet.detector import Architecture, Detector
 from segnet.ensemble import require_alike, side_by_side
 from segnet.inference import list_lesions, predict_probabilities
-from segnet.prediction import average
+from segnet.predictors import average
 from segnet.unet import build_unet
 
 SHAPE = (16, 16, 16)
