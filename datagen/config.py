@@ -1,8 +1,9 @@
 """Settings of the commands: default < TOML file < flag, resolved in one place."""
 
+import difflib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,7 +73,11 @@ def resolve(
         return model.model_validate({**recipe, **flags})
     except ValidationError as error:
         origin = f"section [{section}] of {config}" if config else "the command line"
-        raise InputError(_sentence(error.errors()[0], section, origin, flags)) from error
+        first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            known = [*model.model_fields, *(field.alias for field in model.model_fields.values())]
+            raise InputError(_unknown(str(first["loc"][0]), section, origin, known)) from error
+        raise InputError(_sentence(first, section, origin, flags)) from error
 
 
 def _section_of(config: str, section: str) -> dict[str, object]:
@@ -142,15 +147,18 @@ def _recipe_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
+def _unknown(key: str, section: str, origin: str, known: Sequence[str | None]) -> str:
+    near = difflib.get_close_matches(key, [name for name in known if name], 1)
+    meant = f"did you mean '{near[0]}'? " if near else ""
+    command = section.replace(".", " ")
+    return f"unknown key '{key}' in {origin}; {meant}'{command} --help' lists the settings"
+
+
 def _sentence(error: ErrorDetails, section: str, origin: str, flags: Mapping[str, object]) -> str:
     key = str(error["loc"][0]) if error["loc"] else ""
     flag = "--" + key.replace("_", "-")
     if error["type"] == "missing":
         return f"{flag} is missing; give it, or set '{key}' in section [{section}] of --config"
-    if error["type"] == "extra_forbidden":
-        return (
-            f"unknown key '{key}' in {origin}; 'datagen --help' and its sisters list the settings"
-        )
     if not key:
         return f"{origin}: {error['msg'].removeprefix('Value error, ')}"
     where = flag if key in flags else f"'{key}' in {origin}"

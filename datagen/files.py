@@ -84,11 +84,18 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Itera
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Read a CSV file with a header line; InputError where it is missing or not text."""
+    """Read a CSV file with a header line.
+
+    Raises InputError where it is missing or not text, or two of its columns have one name.
+    """
     require_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            return list(csv.DictReader(stream))
+            table = csv.DictReader(stream)
+            heads = table.fieldnames or []
+            if twice := next((head for head in heads if list(heads).count(head) > 1), None):
+                raise InputError(f"{path}: two columns are named '{twice}'; remove one")
+            return list(table)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not a CSV table ({error})") from error
 

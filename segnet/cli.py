@@ -81,6 +81,8 @@ def export(run: Path, out: Path) -> None:
 
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out}: the file's name must end in .safetensors")
+    if out.exists():
+        raise InputError(f"{out} is there already; delete it, or choose another --out")
     save_detector(out, load_detector(run))
     say(f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB")
 

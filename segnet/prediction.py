@@ -78,23 +78,23 @@ def predict_usable(settings: PredictSettings) -> Predicted:
     settings, point = settle_point(settings, [detector.point for detector in detectors])
     predictor = build_predictor(settings, detectors)
     of_cases = paths_of(settings, cases)
-    if settings.cohort:
-        # the model and the operating point belong to the masks, as the settings do to a training
-        write_text(make_folder(settings.out) / CONFIG, format_recipe(SECTION, settings))
-    found, errors = 0, dict[str, str]()
+    found, written, errors = 0, 0, dict[str, str]()
     for case in track(cases, "cases predicted", len(cases)):
         try:
             prediction = predict_case(case, predictor, settings)
         except InputError as error:
             errors[case.name] = str(error)
             continue
+        if settings.cohort and not written:
+            # the model and the operating point belong to the masks
+            write_text(make_folder(settings.out) / CONFIG, format_recipe(SECTION, settings))
         write_prediction(prediction, of_cases[case.name])
-        found += len(prediction.lesions)
-    if len(errors) == len(cases):
+        found, written = found + len(prediction.lesions), written + 1
+    if not written:
         raise InputError(errors[cases[0].name])
     sentence = (
         f"{predictor.name} found {counted(found, 'new lesion')} in "
-        f"{counted(len(cases) - len(errors), 'case')} ({point}); "
+        f"{counted(written, 'case')} ({point}); "
         f"wrote {settings.out}" + (f", {len(errors)} failed" if errors else "")
     )
     failures = [f"case {name}: {error}" for name, error in errors.items()]

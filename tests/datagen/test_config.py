@@ -71,7 +71,12 @@ def test_settings_cannot_be_changed():
     ("text", "flags", "words"),
     [
         ("cases = 2", {}, r"'cases' in section \[datagen.phantom\] .* got 2"),
-        ("case = 20", {}, r"unknown key 'case' in section \[datagen.phantom\]"),
+        (
+            "case = 20",
+            {},
+            r"'case' in section \[datagen.phantom\] .*; did you mean 'cases'\? 'datagen phantom --",
+        ),
+        ("voxels = 20", {}, r"unknown key 'voxels' in section .*; 'datagen phantom --help' lists"),
         ("", {"cases": 1}, r"^--cases: .* greater than or equal to 3, got 1"),
         ("cases = true", {}, r"section \[datagen.phantom\] .*'cases' needs a number, got True"),
         ("rate = '0.5'", {}, r"'rate' needs a number, got '0.5'"),

@@ -92,6 +92,13 @@ def test_a_table_that_a_spreadsheet_wrote_is_read(tmp_path):
     assert read_table(path) == [{"case": "a", "f1": "1"}]
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("case,f1,case\na,1,b\n")
+    with pytest.raises(InputError, match=r"table\.csv: two columns are named 'case'; remove one"):
+        read_table(path)
+
+
 @pytest.mark.parametrize("content", [b"case\n\xff\xfe", b'case\n"' + b"x" * 140_000])
 def test_a_table_that_is_none_is_refused(tmp_path, content):
     path = tmp_path / "table.csv"

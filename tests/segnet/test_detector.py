@@ -145,6 +145,19 @@ def test_export_refuses_another_ending_and_leaves_nothing(tiny_run, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+def test_export_overwrites_nothing(tiny_run, tmp_path):
+    from click.testing import CliRunner
+
+    from segnet.cli import main
+
+    out = tmp_path / "detector.safetensors"
+    out.write_bytes(b"another network")
+    result = CliRunner().invoke(main, ["export", str(tiny_run), "--out", str(out)])
+    assert result.exit_code == 2
+    assert "is there already; delete it, or choose another --out" in result.output
+    assert out.read_bytes() == b"another network"
+
+
 def test_whole_numbers_of_a_network_stay_whole_in_half_precision(tmp_path):
     network = build_unet("vnet", 16).eval()
     counters = [
