@@ -78,7 +78,7 @@ def test_predict_keeps_the_cases_around_a_broken_one(work, call):
     assert result.stderr.count("\n") == 1
     assert "in 2 cases" in result.stdout
     assert "wrote new, 1 failed" in result.stdout
-    assert sorted(path.parent.name for path in Path("new").rglob("new_lesions*")) == ["config.toml", "p0", "p2"]
+    assert sorted(path.parent.name for path in Path("new").rglob("new_lesions*")) == ["p0", "p2"]
 
 
 def test_predict_as_a_function_raises_after_the_last_case(work):
@@ -86,7 +86,7 @@ def test_predict_as_a_function_raises_after_the_last_case(work):
     settings = PredictSettings(baseline="empty", cohort=Path("cohort"), out=Path("new"))
     with pytest.raises(InputError, match="case p0: "):
         predict(settings)
-    assert sorted(path.name for path in Path("new").iterdir()) == ["p1", "p2"]
+    assert sorted(path.name for path in Path("new").iterdir()) == ["config.toml", "p1", "p2"]
 
 
 def test_predict_refuses_a_cohort_of_broken_cases(refuses):
