@@ -1,4 +1,4 @@
-"""The whole way on real patients, by the commands as a user types them."""
+"""The detector of the package on real patients, by the commands as a user types them."""
 
 import subprocess
 import sys
@@ -18,30 +18,27 @@ _PROGRAM = "import sys; from {0}.cli import main; main(prog_name='{0}')"
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/real"))
-@click.option("--config", default="demo", help="Recipe of the trainings.")
-@click.option("--seed", type=int, default=0)
 @click.option("--shown", default="patient01", help="Case to draw as a picture.")
-def main(data: Path, out: Path, config: str, seed: int, shown: str) -> None:
-    """Masks of `lesion_masks`, scans of `longitudinal`: two patients, each in both visit orders."""
+def main(data: Path, out: Path, shown: str) -> None:
+    """Scans of `longitudinal`: two patients, each in both visit orders; nothing is trained.
+
+    The baselines have no other case to fit a threshold to, and keep their own.
+    """
     print(describe())
-    cohort, network = out / "cohort.csv", out / "network"
-    found = {name: out / "predictions" / name for name in ("network", "subtraction", "empty")}
+    cohort = out / "cohort.csv"
+    found = {name: out / "predictions" / name for name in ("detector", "growing", "subtraction")}
     run("datagen cohort", data / "longitudinal", "--both-orders", "--out", cohort)
-    recipe = ["--config", config, "--seed", seed]
-    run("datagen build", *recipe, "--masks", data / "lesion_masks", "--out", out / "pairs.h5")
-    run("metricnet train", *recipe, "--pairs", out / "pairs.h5", "--out", out / "estimator")
-    inputs = ["--cohort", cohort, "--estimator", out / "estimator"]
-    run("segnet train", *recipe, *inputs, "--out", network)
-    run("segnet predict", "--model", network, "--cohort", cohort, "--out", found["network"])
-    for baseline in ("subtraction", "empty"):
+    run("segnet predict", "--cohort", cohort, "--out", found["detector"])
+    for baseline in ("growing", "subtraction"):
         options = ["--baseline", baseline, "--cohort", cohort]
         run("segnet predict", *options, "--out", found[baseline])
     methods = [word for folder in found.values() for word in ("--prediction", folder)]
     rules = ["--rule", "overlap", "--rule", "msseg2", "--out", out / "scores"]
     run("segnet evaluate", "--truth", cohort, *methods, *rules)
-    run("segnet report", network, "--scores", out / "scores", "--out", out / "report.html")
-    case = next(row for row in read_table(out / "scores/sources.csv") if row["case"] == shown)
-    save_figure(draw_case(read_case(case)), out / f"{shown}.png")
+    run("segnet report", "--scores", out / "scores", "--out", out / "report.html")
+    rows = read_table(out / "scores/sources.csv")
+    case = next(row for row in rows if (row["case"], row["method"]) == (shown, "detector"))
+    save_figure(draw_case(read_case(case), most_slices=1), out / f"{shown}.png")
     print(f"wrote {out / shown}.png")
 
 

@@ -20,7 +20,6 @@ _PANELS = (
     ("exact and estimated L-F1 in training", ("train/exact_f1", "train/estimated_f1", "train/gap")),
     ("whole validation cases", ("validation/dice", "validation/f1")),
 )
-_MOST_SLICES = 3
 
 
 class CaseVolumes(NamedTuple):
@@ -58,14 +57,14 @@ def draw_curves(history: Sequence[dict[str, float]]) -> Figure:
     return figure
 
 
-def draw_case(case: CaseVolumes) -> Figure:
-    """Draw up to three axial slices, a row each: visit 1, visit 2, visit 2 with outlines.
+def draw_case(case: CaseVolumes, most_slices: int = 3) -> Figure:
+    """Draw a few axial slices, a row each: visit 1, visit 2, visit 2 with outlines.
 
     The slices go through the largest lesions of truth and prediction; a case without any shows its
     middle slice. The patient's left is on the left.
     """
     case = _crop(case)
-    levels = _slices(case.truth | case.prediction)
+    levels = _slices(case.truth | case.prediction, most_slices)
     x_mm, y_mm, _ = np.multiply(case.time2.shape, case.spacing_mm)
     height = 3.0 * y_mm / x_mm
     figure = Figure(figsize=(9, height * len(levels) + 0.35), layout="constrained")
@@ -109,7 +108,7 @@ def _outline(axes: object, mask: Bool[np.ndarray, "x y"], colour: str) -> None:
         axes.contour(mask.T, [0.5], colors=colour, linewidths=1.3)  # type: ignore[attr-defined]
 
 
-def _slices(lesions: Bool[np.ndarray, "x y z"]) -> list[int]:
+def _slices(lesions: Bool[np.ndarray, "x y z"], most: int) -> list[int]:
     """Levels of the largest lesions, one each, from below to above."""
     labels, count = label_lesions(np.ascontiguousarray(lesions))
     if count == 0:
@@ -117,7 +116,7 @@ def _slices(lesions: Bool[np.ndarray, "x y z"]) -> list[int]:
     statistics = cc3d.statistics(labels)
     largest = np.argsort(-statistics["voxel_counts"][1:].astype(int), kind="stable")
     levels = [round(float(statistics["centroids"][lesion + 1][2])) for lesion in largest]
-    return sorted(list(dict.fromkeys(levels))[:_MOST_SLICES])
+    return sorted(list(dict.fromkeys(levels))[:most])
 
 
 def _crop(case: CaseVolumes) -> CaseVolumes:

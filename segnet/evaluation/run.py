@@ -88,9 +88,11 @@ def _evaluate(jobs: Sequence[Job], settings: EvaluateSettings, lesions: TextIO) 
 
 
 def closing_sheets(evaluation: Evaluation) -> list[Sheet]:
-    """Tables to show at the end: means by rule, and patients without new lesions."""
-    means, patients = as_rows(evaluation.aggregate), as_rows(evaluation.patients)
-    return [*aggregate_sheets(means, _TOO_WIDE), patient_sheet(patients)]
+    """Tables to show at the end: means by rule, and patients without new lesions, if any."""
+    means = aggregate_sheets(as_rows(evaluation.aggregate), _TOO_WIDE)
+    if not any(row.clean_called_clean or row.clean_called_active for row in evaluation.patients):
+        return means
+    return [*means, patient_sheet(as_rows(evaluation.patients))]
 
 
 def _choices(settings: EvaluateSettings, estimator: Path | None) -> Choices:
