@@ -14,8 +14,7 @@ demo: .venv/installed  ## the main job, from simulated scans to runs/demo/report
 	$(BIN)/segnet train --config demo --cohort $(DEMO)/cohort --estimator $(DEMO)/estimator --out $(DEMO)/network
 	$(BIN)/segnet predict --model $(DEMO)/network --cohort $(DEMO)/cohort --split test --out $(DEMO)/predictions/network
 	$(BIN)/segnet predict --baseline subtraction --cohort $(DEMO)/cohort --split test --out $(DEMO)/predictions/subtraction
-	$(BIN)/segnet predict --baseline empty --cohort $(DEMO)/cohort --split test --out $(DEMO)/predictions/empty
-	$(BIN)/segnet evaluate --truth $(DEMO)/cohort --split test --prediction $(DEMO)/predictions/network --prediction $(DEMO)/predictions/subtraction --prediction $(DEMO)/predictions/empty --rule overlap --rule msseg2 --out $(DEMO)/scores
+	$(BIN)/segnet evaluate --truth $(DEMO)/cohort --split test --prediction $(DEMO)/predictions/network --prediction $(DEMO)/predictions/subtraction --rule overlap --rule msseg2 --out $(DEMO)/scores
 	$(BIN)/segnet report $(DEMO)/network --scores $(DEMO)/scores --out $(DEMO)/report.html
 
 test: lint  ## lint, types, import contracts, tests with branch coverage

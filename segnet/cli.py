@@ -140,7 +140,7 @@ def compare(settings: CompareSettings) -> None:
     if compared.unfinished:
         say(f"not finished: {', '.join(cell.name for cell in compared.unfinished)}")
     say(
-        f"compared {counted(len(settings.methods), 'method')} by {counted(compared.runs, 'run')}, "
+        f"compared {counted(compared.methods, 'method')} by {counted(compared.runs, 'run')}, "
         f"{len(compared.failures)} failed; wrote {settings.out}"
     )
     if compared.failures:

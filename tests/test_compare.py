@@ -189,7 +189,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_compared(place):
     assert result.exit_code == 3, result.output
     assert "dice/0/0: " in result.stderr
     assert "lower --learning-rate" in result.stderr
-    assert "compared 2 methods by 1 run, 1 failed" in result.stdout
+    assert "compared 1 method by 1 run, 1 failed" in result.stdout
     (failure,) = read_table(place / "broken/failures.csv")
     assert failure["cell"] == "dice/0/0"
 

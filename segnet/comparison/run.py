@@ -50,6 +50,7 @@ class Compared(NamedTuple):
     tests: Sheet
     failures: list[Failed]
     unfinished: list[Cell]
+    methods: int
     runs: int
 
 
@@ -161,7 +162,7 @@ def _tabulate(finished: Sequence[Finished], settings: CompareSettings) -> Compar
         # as read back from the file, whose empty cells the curves leave out
         rows = [dict(row) for row in read_table(out / "thresholds.csv")]
         _save(curves.draw_thresholds(rows), out / "thresholds.png")
-    return Compared(papers, tested, [], [], len(finished))
+    return Compared(papers, tested, [], [], len(costs), len(finished))
 
 
 def _first(settings: CompareSettings) -> str:

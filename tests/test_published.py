@@ -1,0 +1,49 @@
+"""The published comparison: its tables come of the scores that lie in the repository."""
+
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from datagen.files import read_table
+
+ROOT = Path(__file__).resolve().parents[1]
+ARCHIVE = ROOT / "benchmarks/compared.tar.xz"
+SCORES = (("overlap", "f1"), ("msseg2", "f1"), ("voxel-wise", "dice"))
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory, run) -> Path:
+    """The tables of the archive's trainings, made as the documentation says."""
+    out = tmp_path_factory.mktemp("published")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(out, filter="data")
+    options = ["--config", "compare", "--out", out, "--finished", "--resamples", "100"]
+    run("segnet", "compare", *options)
+    return out
+
+
+def documented() -> dict[str, list[str]]:
+    """Scores in the table of every loss, by the name of the method."""
+    text = (ROOT / "docs/comparing.md").read_text(encoding="utf-8")
+    section = text.split("## Every loss")[1].split("\n## ")[0]
+    rows = (line.strip("| ").split(" | ") for line in section.splitlines() if "| 0." in line)
+    return {row[0]: [re.sub(r"[*]| \(.*", "", cell) for cell in row[1:4]] for row in rows}
+
+
+def test_the_documented_scores_are_those_of_the_trainings(tables):
+    means = {
+        (row["method"], row["rule"], row["metric"]): row["mean"]
+        for row in read_table(tables / "aggregate.csv")
+    }
+    shown = documented()
+    assert len(shown) == len({method for method, *_ in means})
+    for method, scores in shown.items():
+        assert scores == [f"{float(means[method, *score]):.3f}" for score in SCORES], method
+
+
+def test_no_path_of_a_machine_is_in_the_archive(tables):
+    for path in (tables / "cells").rglob("*.*"):
+        assert "/home/" not in (text := path.read_text(encoding="utf-8"))
+        assert not re.search(r"\"/|,/", text), path
