@@ -57,7 +57,7 @@ def test_another_seed_draws_other_pairs(masks, tmp_path):
 @pytest.mark.parametrize("rule", ["overlap", "geo", "msseg2"])
 def test_stored_scores_are_those_of_the_stored_maps_between_zero_and_one(masks, tmp_path, rule):
     out = tmp_path / "pairs.h5"
-    build(settings_for(masks, out, rule=rule, pairs=60, spacing_mm=1.25))
+    build(settings_for(masks, out, rule=rule, pairs=40, spacing_mm=1.25))
     scores, columns = recomputed(out)
     for name, values in columns.items():
         expected = np.array([getattr(score, name) for score in scores], values.dtype)
@@ -140,7 +140,7 @@ def test_chosen_styles_are_the_only_ones(masks, tmp_path):
 
 @pytest.mark.parametrize("share", [0.0, 0.12])
 def test_truths_are_empty_by_the_share_that_was_asked_for(masks, tmp_path, share):
-    build(settings_for(masks, tmp_path / "p.h5", empty_share=share, pairs=250, patch=16))
+    build(settings_for(masks, tmp_path / "p.h5", empty_share=share, pairs=125, patch=16))
     with PairFile(tmp_path / "p.h5") as file:
         is_empty, f1 = file.column("truth_lesions") == 0, file.column("f1")
     assert is_empty.mean() == pytest.approx(share, abs=0.03)

@@ -27,8 +27,7 @@ def settings_for(masks, out, **changes):
     return BuildSettings(masks=(masks,), out=out, **{**common, **changes})
 
 
-def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(masks, cluster, tmp_path):
-    build(settings_for(masks, tmp_path / "here.h5"))
+def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(masks, three_parts, cluster, tmp_path):
     parts = tmp_path / "there.h5.parts"
 
     def lose_a_worker():
@@ -41,7 +40,7 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(masks, cluster, tmp
     loss.start()
     build(settings_for(masks, tmp_path / "there.h5", cluster=cluster.scheduler_address))
     loss.join()
-    assert (tmp_path / "there.h5").read_bytes() == (tmp_path / "here.h5").read_bytes()
+    assert (tmp_path / "there.h5").read_bytes() == three_parts.read_bytes()
 
 
 def test_an_address_without_a_scheduler_is_refused(masks, tmp_path):
