@@ -44,6 +44,7 @@ def test_the_documented_scores_are_those_of_the_trainings(tables):
 
 
 def test_no_path_of_a_machine_is_in_the_archive(tables):
-    for path in (tables / "cells").rglob("*.*"):
-        assert "/home/" not in (text := path.read_text(encoding="utf-8"))
-        assert not re.search(r"\"/|,/", text), path
+    files = [path for path in (tables / "cells").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert not re.search(r'(^|[",])/', path.read_text(encoding="utf-8"), re.MULTILINE), path
