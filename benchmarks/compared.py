@@ -26,6 +26,8 @@ _KEPT = (
 def main(compared: Path, out: Path) -> None:
     """Pack the finished trainings below --compared into the archive --out, alike to the byte."""
     cells = sorted(path.parent for path in compared.glob("cells/*/*/cell.json"))
+    if not cells:
+        raise click.UsageError(f"{compared} holds no finished training; name another --compared")
     with whole_file(out) as partial, tarfile.open(partial, "w:xz") as archive:
         for path in (cell / name for cell in cells for name in _KEPT):
             if path.is_file():  # a baseline has no run

@@ -26,6 +26,10 @@ def main(data: Path, out: Path, shown: str) -> None:
     """
     print(describe())
     cohort = out / "cohort.csv"
+    if cohort.exists():
+        raise click.UsageError(f"{cohort} is there already; name another --out")
+    if not (data / "longitudinal" / shown).is_dir():
+        raise click.UsageError(f"{data / 'longitudinal' / shown} is no case; name another --shown")
     found = {name: out / "predictions" / name for name in ("detector", "growing", "subtraction")}
     run("datagen cohort", data / "longitudinal", "--both-orders", "--out", cohort)
     run("segnet predict", "--cohort", cohort, "--out", found["detector"])

@@ -78,6 +78,7 @@ def predict_usable(settings: PredictSettings) -> Predicted:
     settings, point = settle_point(settings, [detector.point for detector in detectors])
     predictor = build_predictor(settings, detectors)
     of_cases = paths_of(settings, cases)
+    notes = [note for run in settings.model if (note := say_of_seen(run, cases))]
     found, written, errors = 0, 0, dict[str, str]()
     for case in track(cases, "cases predicted", len(cases)):
         try:
@@ -98,7 +99,6 @@ def predict_usable(settings: PredictSettings) -> Predicted:
         f"wrote {settings.out}" + (f", {len(errors)} failed" if errors else "")
     )
     failures = [f"case {name}: {error}" for name, error in errors.items()]
-    notes = [note for run in settings.model if (note := say_of_seen(run, cases))]
     return Predicted(sentence, failures, notes)
 
 

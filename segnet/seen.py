@@ -20,9 +20,9 @@ def say_of_seen(run: Path, cases: Sequence[Case]) -> str | None:
         return None
     # the scans themselves may be gone by now, so they are not looked for
     known = {
-        (run / row[visit]).resolve()
+        (run / (row.get(visit) or "")).resolve()
         for row in read_table(listed)
-        if row["split"] in ("train", "validation")
+        if row.get("split") in ("train", "validation")
         for visit in ("time1", "time2")
     }
     seen = [case for case in cases if {case.time1.resolve(), case.time2.resolve()} & known]

@@ -54,6 +54,19 @@ def test_cases_that_it_never_saw_are_no_matter(settings_of, tiny_cohort, tmp_pat
     assert predict_usable(settings_of(model=())).notes == []
 
 
+def test_a_broken_list_of_the_run_is_told_before_anything_is_predicted(
+    settings_of, tiny_run, tmp_path
+):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "cohort.csv").write_text("case,case\na,b\n")
+    settings = settings_of(model=(run,))
+    with pytest.raises(InputError, match=r"cohort\.csv: two columns are named 'case'"):
+        predict_usable(settings)
+    assert not settings.out.exists()
+    (run / "cohort.csv").write_text("case\na\n")  # knows of no scan
+    assert predict_usable(settings).notes == []
+
+
 def test_predictions_say_what_made_them(settings_of, tiny_run):
     settings = settings_of()
     predict_usable(settings)
