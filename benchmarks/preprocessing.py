@@ -13,6 +13,7 @@ from datagen import volumes
 from datagen.layouts import Case
 from datagen.raw_visits import Options, prepare
 from datagen.registration import Matrix, find_middle
+from datagen.resampling import resample
 
 _PATH = click.Path(path_type=Path, exists=True)
 
@@ -43,7 +44,7 @@ def main(raw: tuple[Path, Path], reference: Path) -> None:
     ]
     mask = volumes.read_mask(reference / "brain_mask.nii.gz")
     placed = nib.Nifti1Image(np.asanyarray(mask.dataobj), np.linalg.inv(to_theirs[1]) @ mask.affine)
-    wanted = volumes.resample(placed, ready.grid) >= 0.5
+    wanted = resample(placed, ready.grid) >= 0.5
     both = 2 * (wanted & ready.brain).sum() / (wanted.sum() + ready.brain.sum())
     litres = [mask.sum() * ready.grid.voxel_volume_mm3 / 1e6 for mask in (ready.brain, wanted)]
     print(f"brain {litres[0]:.2f} l, theirs {litres[1]:.2f} l: Dice {both:.3f}")

@@ -10,6 +10,7 @@ from scipy import ndimage
 from datagen import volumes
 from datagen.errors import InputError
 from datagen.lesions import label_lesions
+from datagen.resampling import resample, resample_mask
 from datagen.visits import Visit
 from datagen.volumes import Grid
 
@@ -68,7 +69,7 @@ def read_parts(visit: Visit, spacing_mm: float, rng: np.random.Generator) -> Par
         if image and not volumes.same_grid(image, flair):
             raise InputError(f"{path} and {visit.flair} lie on different grids; register them")
     grid = volumes.working_grid_of(visit.flair, flair, spacing_mm)
-    signal = volumes.resample(flair, grid)
+    signal = resample(flair, grid)
     brain = _brain(signal, brain_mask, grid)
     if brain_mask is None:
         volumes.require_stripped(visit.flair, brain, grid)
@@ -76,7 +77,7 @@ def read_parts(visit: Visit, spacing_mm: float, rng: np.random.Generator) -> Par
         scan = volumes.normalise(signal, brain)
     except InputError as error:
         raise InputError(f"{visit.flair}: {error}") from error
-    lesions = volumes.resample_mask(mask, grid) & brain
+    lesions = resample_mask(mask, grid) & brain
     box = _box(brain)
     cut = (scan[box], lesions[box], brain[box])
     return take_apart(visit, *cut, grid.cropped(box), rng)
@@ -112,7 +113,7 @@ def _brain(
     signal: Float32[np.ndarray, "x y z"], mask: nib.Nifti1Image | None, grid: Grid
 ) -> Bool[np.ndarray, "x y z"]:
     if mask is not None:
-        given: np.ndarray = volumes.resample(mask, grid) >= 0.5
+        given: np.ndarray = resample(mask, grid) >= 0.5
         return given
     # interpolation rings below and above zero outside a stripped brain
     found = ndimage.binary_opening(signal > 0.02 * np.percentile(signal, 99.5), iterations=2)

@@ -15,6 +15,7 @@ from datagen import volumes
 from datagen.errors import InputError
 from datagen.layouts import Case
 from datagen.registration import Middle, correct_bias, find_middle
+from datagen.resampling import resample, resample_mask
 from datagen.scans import difference
 from datagen.stripping import find_brain
 from datagen.volumes import Grid
@@ -87,7 +88,7 @@ def prepare(case: Case, options: Options) -> Prepared:
     found = (
         None
         if truth is None
-        else volumes.resample_mask(nib.Nifti1Image(truth.astype(np.uint8), placed[1].affine), grid)
+        else resample_mask(nib.Nifti1Image(truth.astype(np.uint8), placed[1].affine), grid)
     )
     return Prepared(time1, time2, inside, found, grid, middle)
 
@@ -158,9 +159,7 @@ def _named(path: Path, step: Callable[..., Result], *arguments: object) -> Resul
 def _resampled(
     mask: Bool[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"], grid: Grid
 ) -> Bool[np.ndarray, "a b c"]:
-    inside: np.ndarray = (
-        volumes.resample(nib.Nifti1Image(mask.astype(np.uint8), affine), grid) >= 0.5
-    )
+    inside: np.ndarray = resample(nib.Nifti1Image(mask.astype(np.uint8), affine), grid) >= 0.5
     return inside
 
 

@@ -19,6 +19,7 @@ from datagen.errors import InputError
 from datagen.files import is_nifti, nifti_stem, visible_below, whole_file
 from datagen.lesions import label_lesions
 from datagen.maps import create_maps, pack_map, read_map, write_packed
+from datagen.resampling import resample
 from datagen.sources import SourceFile, read_source
 
 _SCHEMA = 1
@@ -143,7 +144,7 @@ def cut_recordings(
     image = volumes.read_image(prediction)
     if not volumes.same_grid(image, volumes.read_image(truth.path)):
         raise InputError(f"{prediction} and {truth.path} lie on different grids; resample one")
-    probability = volumes.resample(image, volumes.working_grid_of(truth.path, image, spacing_mm))
+    probability = resample(image, volumes.working_grid_of(truth.path, image, spacing_mm))
     if probability.min() < -1e-3 or probability.max() > 1 + 1e-3:
         raise InputError(f"{prediction} holds values outside [0, 1]; give probabilities")
     stored = np.round(np.clip(probability, 0, 1) * 255).astype(np.uint8)

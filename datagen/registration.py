@@ -11,7 +11,8 @@ from scipy.linalg import sqrtm
 from scipy.spatial.transform import Rotation
 
 from datagen.errors import InputError
-from datagen.volumes import grid_of, resample, working_grid
+from datagen.resampling import resample
+from datagen.volumes import grid_of, working_grid
 
 Matrix = Float[np.ndarray, "4 4"]
 

@@ -11,6 +11,7 @@ from nibabel.affines import apply_affine
 from datagen import volumes
 from datagen.errors import InputError
 from datagen.layouts import Case
+from datagen.resampling import resample, resample_mask
 from datagen.volumes import Grid
 
 # a few voxels, or a little below zero, are what interpolation leaves
@@ -43,12 +44,12 @@ def read_scans(case: Case, spacing_mm: float) -> Scans:
     if brain_mask and not np.asanyarray(brain_mask.dataobj).any():
         raise InputError(f"{case.brain_mask} is empty; give a brain_mask that covers the brain")
     grid = volumes.working_grid_of(case.time2, time2, spacing_mm)
-    brain = volumes.resample(brain_mask or _nonzero(time1, time2, case), grid) >= 0.5
+    brain = resample(brain_mask or _nonzero(time1, time2, case), grid) >= 0.5
     return Scans(
         _normalised(time1, case.time1, brain, grid),
         _normalised(time2, case.time2, brain, grid),
         brain,
-        volumes.resample_mask(truth, grid),
+        resample_mask(truth, grid),
         grid,
     )
 
@@ -79,7 +80,7 @@ def _normalised(
     scan: nib.Nifti1Image, path: Path, brain: Bool[np.ndarray, "x y z"], grid: Grid
 ) -> Float[np.ndarray, "x y z"]:
     try:
-        return volumes.normalise(volumes.resample(scan, grid), brain)
+        return volumes.normalise(resample(scan, grid), brain)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

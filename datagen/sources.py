@@ -12,6 +12,7 @@ from datagen.cohort import read_cohort, split_by_patient
 from datagen.errors import InputError
 from datagen.files import is_nifti, nifti_stem, visible_below
 from datagen.layouts import Case
+from datagen.resampling import resample_mask
 
 
 class SourceFile(NamedTuple):
@@ -59,7 +60,7 @@ def read_source(file: SourceFile, spacing_mm: float) -> Bool[np.ndarray, "x y z"
     """Read one mask at the working spacing; it may hold no lesion."""
     image = volumes.read_mask(file.path)
     grid = volumes.working_grid_of(file.path, image, spacing_mm)
-    return volumes.resample_mask(image, grid)
+    return resample_mask(image, grid)
 
 
 def _masks_below(source: Path) -> list[Case]:

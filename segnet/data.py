@@ -15,6 +15,7 @@ from datagen import volumes
 from datagen.errors import InputError
 from datagen.layouts import Case
 from datagen.progress import track
+from datagen.resampling import resample, resample_mask
 from datagen.scans import Scans, read_scans
 from datagen.volumes import Grid, cut_patch
 from segnet.augment import WARP_MARGIN, Volumes, augment, warp, warps
@@ -96,12 +97,12 @@ def _read_labels(path: Path, time2: Path, grid: Grid, classes: int) -> UInt8[np.
         nib.Nifti1Image((values == label).astype(np.uint8), image.affine)
         for label in range(1, classes)
     ]
-    shares = [volumes.resample(mask, grid) for mask in masks]
+    shares = [resample(mask, grid) for mask in masks]
     background = 1 - np.sum(shares, axis=0)
     labels: np.ndarray = np.argmax([background, *shares], axis=0).astype(np.uint8)
     for label, mask in enumerate(masks, start=1):
         # a lesion too small to survive the interpolation keeps a voxel, as of one class
-        labels[volumes.resample_mask(mask, grid) & (labels == 0)] = label
+        labels[resample_mask(mask, grid) & (labels == 0)] = label
     return labels
 
 

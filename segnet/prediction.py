@@ -15,6 +15,7 @@ from datagen.errors import InputError
 from datagen.files import is_nifti, make_folder, require_writable, write_table, write_text
 from datagen.layouts import Case
 from datagen.progress import track
+from datagen.resampling import resample
 from datagen.scans import read_scans
 from datagen.volumes import Grid
 from datagen.wording import counted
@@ -125,7 +126,7 @@ def predict_case(case: Case, predictor: Predictor, settings: PredictSettings) ->
     grid = volumes.grid_of(time2)
     of_models = np.stack(
         [
-            [volumes.resample(nib.Nifti1Image(one, scans.grid.affine), grid) for one in of_classes]
+            [resample(nib.Nifti1Image(one, scans.grid.affine), grid) for one in of_classes]
             for of_classes in predictor.probabilities(scans)
         ]
     ).clip(0, 1)

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 
 from datagen import volumes
 from datagen.lesions import score_lesions
+from datagen.resampling import resample, resample_mask
 from metricnet.checkpoint import SavedEstimator, load_estimator
 from segnet.evaluation.estimates import PatchEstimate
 from segnet.evaluation.pairs import MaskPair
@@ -53,8 +54,8 @@ def _at_spacing(
     shown = pair.prediction if pair.probability is None else pair.probability
     grid = volumes.working_grid(pair.grid, spacing_mm)
     affine = pair.grid.affine
-    truth = volumes.resample_mask(nib.Nifti1Image(pair.truth.astype(np.uint8), affine), grid)
-    probability = volumes.resample(nib.Nifti1Image(shown.astype(np.float32), affine), grid)
+    truth = resample_mask(nib.Nifti1Image(pair.truth.astype(np.uint8), affine), grid)
+    probability = resample(nib.Nifti1Image(shown.astype(np.float32), affine), grid)
     return truth, np.clip(probability, 0, 1)
 
 

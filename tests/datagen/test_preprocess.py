@@ -17,7 +17,8 @@ from datagen.files import read_table
 from datagen.layouts import Case
 from datagen.raw_visits import Options, middle_grid, prepare
 from datagen.registration import Middle
-from datagen.volumes import Grid, resample
+from datagen.resampling import resample
+from datagen.volumes import Grid
 
 # the head of visit 1 is turned by 8 degrees about the axis from ear to ear, and moved
 ANGLE = np.radians(8)

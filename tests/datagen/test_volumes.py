@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from datagen import volumes
 from datagen.errors import InputError
 from datagen.lesions import label_lesions
+from datagen.resampling import resample, resample_mask
 from datagen.volumes import Grid
 
 FLIPPED = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -78,7 +79,7 @@ def test_voxels_that_have_the_spacing_already_are_kept(affine, rng):
     grid = volumes.working_grid(volumes.grid_of(image), 1.0)
     canonical = nib.as_closest_canonical(image)
     np.testing.assert_allclose(grid.affine, canonical.affine)
-    np.testing.assert_array_equal(volumes.resample(image, grid), canonical.dataobj)
+    np.testing.assert_array_equal(resample(image, grid), canonical.dataobj)
 
 
 def test_a_field_of_view_too_large_for_the_memory_is_refused():
@@ -130,9 +131,9 @@ def test_grids_are_the_same_up_to_rounding_and_no_further():
 def test_a_blob_survives_the_way_there_and_back(shape, affine, spacing_mm):
     image = image_of(blob(shape, 9.0, affine), affine)
     grid = volumes.working_grid(volumes.grid_of(image), spacing_mm)
-    there = volumes.resample(image, grid)
+    there = resample(image, grid)
     working = nib.Nifti1Image(there, grid.affine)
-    back = volumes.resample(working, volumes.grid_of(image)) >= 0.5
+    back = resample(working, volumes.grid_of(image)) >= 0.5
     truth = np.asanyarray(image.dataobj) > 0
     dice = 2 * (back & truth).sum() / (back.sum() + truth.sum())
     assert dice > 0.9
@@ -145,7 +146,7 @@ def test_a_blob_survives_the_way_there_and_back(shape, affine, spacing_mm):
 def test_outside_the_field_of_view_there_is_nothing():
     image = image_of(np.ones((2, 2, 2)), np.eye(4))
     far = affine_of((1.0, 1.0, 1.0), shift_mm=(50.0, 0.0, 0.0))
-    resampled = volumes.resample(image, Grid((3, 3, 3), far))
+    resampled = resample(image, Grid((3, 3, 3), far))
     assert resampled.dtype == np.float32
     assert not resampled.any()
 
@@ -168,7 +169,7 @@ def test_resampling_keeps_every_lesion_of_one_voxel(voxels, spacing, angle, spac
         data[voxel] = True
     affine = affine_of(spacing, angle)
     grid = volumes.working_grid(Grid((13, 13, 9), affine), spacing_mm)
-    mask = volumes.resample_mask(image_of(data, affine), grid)
+    mask = resample_mask(image_of(data, affine), grid)
     assert label_lesions(mask)[1] == len(voxels)
     places = apply_affine(grid.affine, np.argwhere(mask))
     for voxel in voxels:
@@ -177,7 +178,7 @@ def test_resampling_keeps_every_lesion_of_one_voxel(voxels, spacing, angle, spac
 
 
 def test_resampling_an_empty_mask_gives_an_empty_mask():
-    mask = volumes.resample_mask(image_of(np.zeros((4, 4, 4)), PERMUTED), Grid((3, 3, 3), FLIPPED))
+    mask = resample_mask(image_of(np.zeros((4, 4, 4)), PERMUTED), Grid((3, 3, 3), FLIPPED))
     assert mask.shape == (3, 3, 3)
     assert not mask.any()
 
@@ -236,13 +237,13 @@ def test_a_full_mask_keeps_its_border_on_a_grid_of_its_own_spacing(affine):
     affine[:3, :3] /= nib.affines.voxel_sizes(affine)
     image = image_of(np.ones((7, 6, 5)), affine)
     grid = volumes.working_grid(volumes.grid_of(image), 1.0)
-    assert volumes.resample_mask(image, grid).all()
+    assert resample_mask(image, grid).all()
 
 
 def test_a_lesion_of_one_thick_slice_keeps_its_volume():
     image = image_of(np.ones((6, 6, 1)), affine_of((1.0, 1.0, 3.0)))
     grid = volumes.working_grid(volumes.grid_of(image), 1.0)
-    assert volumes.resample_mask(image, grid).sum() == 108
+    assert resample_mask(image, grid).sum() == 108
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
@@ -255,10 +256,10 @@ def test_straight_grids_are_resampled_as_any_others(order, signs, rng):
     image = nib.Nifti1Image(scan, affine)
     grid = volumes.working_grid(volumes.grid_of(image), 1.0)
     for moved in (grid, grid._replace(affine=grid.affine + 0.4 * np.eye(4, k=3))):
-        found = volumes.resample(image, moved)
+        found = resample(image, moved)
         wanted = resample_from_to(image, (moved.shape, moved.affine), 1, "grid-constant")
         np.testing.assert_allclose(found, wanted.dataobj, atol=1e-5)
-    back = volumes.resample(nib.Nifti1Image(found, grid.affine), volumes.grid_of(image))
+    back = resample(nib.Nifti1Image(found, grid.affine), volumes.grid_of(image))
     assert back.shape == scan.shape
 
 
@@ -266,7 +267,7 @@ def test_a_box_is_put_back_to_the_same_bits(rng):
     grid = Grid((9, 8, 7), np.diag([-1.0, 1, 3, 1]))
     box = (slice(2, 7), slice(1, 8), slice(0, 4))
     values = rng.normal(size=(5, 7, 4)).astype(np.float32)
-    put = volumes.resample(nib.Nifti1Image(values, grid.cropped(box).affine), grid)
+    put = resample(nib.Nifti1Image(values, grid.cropped(box).affine), grid)
     wanted = np.zeros(grid.shape, np.float32)
     wanted[box] = values
     assert np.array_equal(put, wanted)
