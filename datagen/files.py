@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from datagen.errors import InputError
 
@@ -86,7 +87,8 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Itera
 def read_table(path: Path) -> list[dict[str, str]]:
     """Read a CSV file with a header line.
 
-    Raises InputError where it is missing or not text, or two of its columns have one name.
+    Raises InputError where it is missing or not text, two of its columns have one name, or a row
+    has more or fewer cells than the header.
     """
     require_file(path)
     try:
@@ -95,9 +97,23 @@ def read_table(path: Path) -> list[dict[str, str]]:
             heads = table.fieldnames or []
             if twice := next((head for head in heads if list(heads).count(head) > 1), None):
                 raise InputError(f"{path}: two columns are named '{twice}'; remove one")
-            return list(table)
+            rows = list(table)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not a CSV table ({error})") from error
+    _refuse_ragged(rows, path)
+    return rows
+
+
+def _refuse_ragged(rows: Iterable[Mapping[Any, object]], path: Path) -> None:
+    """Refuse rows of too many cells, which `csv` keeps under None, or too few, filled by None."""
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            column, cell = next(iter(row.items()))
+            kind = "more" if None in row else "fewer"
+            raise InputError(
+                f"{path}: row {number} below the header, {column} '{cell}', has {kind} cells than "
+                "the header; give each column a cell, and quote one that holds a comma"
+            )
 
 
 def visible_below(folder: Path) -> Iterator[Path]:

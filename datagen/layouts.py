@@ -3,9 +3,9 @@
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import click
 
@@ -96,7 +96,6 @@ def from_table(path: Path) -> list[Case]:
     missing = {"case", "time1", "time2"} - set(columns)
     if missing:
         raise InputError(f"{path}: needs a header and rows; column {min(missing)} is missing")
-    _refuse_ragged(rows, path)
     return [_from_row(row, path) for row in rows]
 
 
@@ -111,17 +110,6 @@ def _refuse_misspelt(columns: Iterable[str | None], path: Path) -> None:
 
 def _plain(column: str) -> str:
     return re.sub(r"[\s_-]", "", column).casefold()
-
-
-def _refuse_ragged(rows: Sequence[Mapping[Any, object]], path: Path) -> None:
-    """Refuse rows of too many cells, which `csv` keeps under None, or too few, filled by None."""
-    for number, row in enumerate(rows, start=1):
-        if None in row or None in row.values():
-            kind = "more" if None in row else "fewer"
-            raise InputError(
-                f"{path}: row {number} below the header, case '{row['case'] or ''}', has {kind} "
-                "cells than the header; give each column a cell, and quote one that holds a comma"
-            )
 
 
 def _from_row(row: dict[str, str], path: Path) -> Case:

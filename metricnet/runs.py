@@ -63,7 +63,7 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     path = folder / HISTORY
     try:
         rows = [{name: float(value) for name, value in row.items()} for row in read_table(path)]
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is damaged ({error})") from error
     if not rows or "epoch" not in rows[0]:
         raise InputError(f"{path} holds no epoch yet; train on with --resume")

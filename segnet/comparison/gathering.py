@@ -61,7 +61,7 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
             kind(*(_typed(row[name], hint) for name, hint in hints.items()))
             for row in read_table(path)
         ]
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); delete the cell's folder") from error
 
 

@@ -99,6 +99,14 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
         read_table(path)
 
 
+@pytest.mark.parametrize(("rest", "kind"), [("b,0.", "fewer"), ("b,0.2,0.4,1", "more")])
+def test_a_table_that_is_cut_off_or_ragged_is_refused(tmp_path, rest, kind):
+    path = tmp_path / "table.csv"
+    path.write_text(f"case,f1,dice\na,1,1\n{rest}")
+    with pytest.raises(InputError, match=rf"row 2 below the header, case 'b', has {kind} cells"):
+        read_table(path)
+
+
 @pytest.mark.parametrize("content", [b"case\n\xff\xfe", b'case\n"' + b"x" * 140_000])
 def test_a_table_that_is_none_is_refused(tmp_path, content):
     path = tmp_path / "table.csv"
