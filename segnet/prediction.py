@@ -94,6 +94,9 @@ def predict_usable(settings: PredictSettings) -> Predicted:
         found, written = found + len(prediction.lesions), written + 1
     if not written:
         raise InputError(errors[cases[0].name])
+    for name in errors:
+        # that of an earlier call would be taken for one of this model
+        of_cases[name].mask.unlink(missing_ok=True)
     sentence = (
         f"{predictor.name} found {counted(found, 'new lesion')} in "
         f"{counted(written, 'case')} ({point}); "

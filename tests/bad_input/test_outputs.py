@@ -81,6 +81,14 @@ def test_predict_keeps_the_cases_around_a_broken_one(work, call):
     assert sorted(path.parent.name for path in Path("new").rglob("new_lesions*")) == ["p0", "p2"]
 
 
+def test_a_case_that_fails_keeps_no_mask_of_an_earlier_call(work, call):
+    Path("cohort/p0/flair_time02_on_middle_space.nii.gz").write_bytes(b"")
+    result = call("segnet predict --baseline empty --cohort cohort --out predictions")
+    assert result.exit_code == 3
+    assert not Path("predictions/p0/new_lesions.nii.gz").exists()
+    assert Path("predictions/p1/new_lesions.nii.gz").exists()
+
+
 def test_predict_as_a_function_raises_after_the_last_case(work):
     Path("cohort/p0/flair_time02_on_middle_space.nii.gz").write_text("no scan")
     settings = PredictSettings(baseline="empty", cohort=Path("cohort"), out=Path("new"))
