@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metricnet.estimator import LesionEstimator
     from metricnet.loss import LesionWiseLoss
+    from metricnet.trust import TrustedLoss
 
-__all__ = ["LesionEstimator", "LesionWiseLoss"]
+__all__ = ["LesionEstimator", "LesionWiseLoss", "TrustedLoss"]
 
-_HOME = {"LesionEstimator": "metricnet.estimator", "LesionWiseLoss": "metricnet.loss"}
+_HOME = {
+    "LesionEstimator": "metricnet.estimator",
+    "LesionWiseLoss": "metricnet.loss",
+    "TrustedLoss": "metricnet.trust",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Load the two classes when they are first asked for: a command's help needs no torch."""
+    """Load a class when it is first asked for: a command's help needs no torch."""
     if name not in _HOME:
         raise AttributeError(f"module 'metricnet' has no attribute '{name}'")
     return getattr(import_module(_HOME[name]), name)

@@ -10,6 +10,8 @@ from datagen.config import MAX_SEED, Settings, not_recorded
 Form = Literal["structured", "published"]
 Precision = Literal["auto", "32", "bf16"]
 
+TRUSTED_GAP = 0.3  # distance |F̂ - F| from which on an estimate teaches nothing
+
 
 class TrainSettings(Settings):
     """Settings of 'metricnet train'."""

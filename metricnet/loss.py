@@ -64,19 +64,22 @@ class LesionWiseLoss(nn.Module):
         near 1 where none is predicted, and near 0 elsewhere. Raises ValueError for a patch that the
         estimator cannot take.
         """
-        if torch.is_grad_enabled() and probability.requires_grad:
-            probability = self.at_thresholds(probability, self._taken)
-            self._taken += len(probability)
+        probability = self.at_thresholds(probability)
         return 1 - self.estimated_f1(probability, truth).mean()
 
     def at_thresholds(
-        self, probability: Float[Tensor, "batch class d h w"], first: int
+        self, probability: Float[Tensor, "batch class d h w"], first: int | None = None
     ) -> Float[Tensor, "batch class d h w"]:
         """Lower or raise each map so that its cut at one half is one at another threshold.
 
         The samples are numbers `first`, `first` + 1, ... of a sequence that covers the range evenly
-        however long it is: multiples of the golden ratio.
+        however long it is: multiples of the golden ratio. Without `first` the loss counts the
+        samples itself, and leaves them as they are where no gradient is taken.
         """
+        if first is None:
+            if not (torch.is_grad_enabled() and probability.requires_grad):
+                return probability
+            first, self._taken = self._taken, self._taken + len(probability)
         low, high = self._range
         number = torch.arange(first, first + len(probability), dtype=torch.float64)
         threshold = low + (high - low) * (_GOLDEN_RATIO * (number + 1) % 1)

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from datagen.config import MAX_SEED, Settings, not_recorded
-from metricnet.config import Precision
+from metricnet.config import TRUSTED_GAP, Precision
 from segnet.choices import Augmentation, Difference, Form, Loss, Region, RegionSchedule, Sign
 
 Network = Literal["siamese", "strided", "full_resolution", "vnet", "dynunet"]
@@ -42,7 +42,9 @@ class TrainSettings(Settings):
         True, description="Weigh each patch's F̂ by how close it is to the exact score."
     )
     trusted_gap: float = Field(
-        0.3, description="Distance |F̂ - F| from which on the gate lets nothing through.", gt=0
+        TRUSTED_GAP,
+        description="Distance |F̂ - F| from which on the gate lets nothing through.",
+        gt=0,
     )
     guided_gradient: bool = Field(
         True,

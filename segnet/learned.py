@@ -1,4 +1,4 @@
-"""The learned term α (1 − F̂): when it is switched on, and how far its estimates are trusted."""
+"""The learned term α (1 − F̂): which estimator it asks, and when it is switched on."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from datagen.errors import InputError
-from datagen.lesions import Rule
 from metricnet.checkpoint import load_estimator, load_pretrained
-from metricnet.exact import exact_f1
-from metricnet.loss import LesionWiseLoss
+from metricnet.trust import TrustedLoss, TrustedValue
 from segnet.config import TrainSettings
 
 
@@ -28,47 +26,24 @@ class Course(NamedTuple):
 
 
 class LearnedValue(NamedTuple):
-    """Value of the term for one batch, and what it is made of: one number per sample, but α.
-
-    Estimated and exact score are those of the same cut, at the threshold of the sample.
-    """
+    """Loss of one batch, the weight α of that epoch, and what the estimator said of each sample."""
 
     loss: Float[Tensor, ""]
     alpha: float
-    estimated_f1: Float[Tensor, " batch"]
-    exact_f1: Float[Tensor, " batch"]
-    trust: Float[Tensor, " batch"]
-
-    @property
-    def gap(self) -> Float[Tensor, " batch"]:
-        """Distance of estimate and exact score."""
-        return (self.estimated_f1 - self.exact_f1).abs()
+    measured: TrustedValue
 
 
 class LearnedTerm(nn.Module):
-    """The frozen estimator's term α (1 − F̂), and the rule and spacing behind its labels.
+    """The frozen estimator's term α (1 − F̂), in the course of a training."""
 
-    With `trusted_gap` each sample's term is weighted by 1 − |F̂ − F| / trusted_gap, at least 0: an
-    estimate that is as far as that from the exact score of the thresholded patch teaches nothing.
-    Without it every estimate counts in full, as published.
-    """
-
-    def __init__(
-        self,
-        loss: LesionWiseLoss,
-        course: Course,
-        rule: Rule,
-        spacing_mm: float,
-        trusted_gap: float | None = None,
-    ) -> None:
+    def __init__(self, trusted: TrustedLoss, course: Course) -> None:
         super().__init__()
-        self.loss, self.rule, self.spacing_mm = loss, rule, (spacing_mm,) * 3
-        self._course, self._trusted_gap = course, trusted_gap
+        self.trusted, self._course = trusted, course
 
     def forward(
         self,
-        probability: Float[Tensor, "batch 1 d h w"],
-        truth: Float[Tensor, "batch 1 d h w"],
+        probability: Float[Tensor, "batch class d h w"],
+        truth: Float[Tensor, "batch class d h w"],
         epoch: int,
         first: int = 0,
     ) -> LearnedValue:
@@ -77,18 +52,9 @@ class LearnedTerm(nn.Module):
         `first` counts the samples before these: maps are cut at thresholds that change with it.
         """
         alpha = self._course.at(epoch)
-        probability = self.loss.at_thresholds(probability, first)
         with torch.set_grad_enabled(alpha > 0):
-            estimated = self.loss.estimated_f1(probability, truth)
-        exact = exact_f1(probability, truth, self.rule, self.spacing_mm)
-        trust = self._trust((estimated.detach() - exact).abs())
-        loss = alpha * (trust * (1 - estimated)).mean()
-        return LearnedValue(loss, alpha, estimated, exact, trust)
-
-    def _trust(self, gap: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        if self._trusted_gap is None:
-            return torch.ones_like(gap)
-        return (1 - gap / self._trusted_gap).clamp(min=0)
+            measured = self.trusted.measure(probability, truth, first)
+        return LearnedValue(alpha * measured.loss, alpha, measured)
 
 
 def learned_term(settings: TrainSettings) -> LearnedTerm | None:
@@ -109,10 +75,8 @@ def learned_term(settings: TrainSettings) -> LearnedTerm | None:
                 f"estimator {origin} was trained for {name} {trained}, but the training asks for "
                 f"{wanted}; give --{name.replace('_', '-')} {trained}"
             )
+    gap = settings.trusted_gap if settings.trust_gate else None
     return LearnedTerm(
-        LesionWiseLoss(saved.estimator, settings.guided_gradient),
+        TrustedLoss.of(saved, settings.guided_gradient, gap),
         Course(settings.alpha, settings.alpha_warmup_epochs, settings.alpha_ramp_epochs),
-        saved.agreement.rule,
-        saved.agreement.spacing_mm,
-        settings.trusted_gap if settings.trust_gate else None,
     )

@@ -135,14 +135,12 @@ class SegmentationTask(lightning.LightningModule):
     def _lesion_term(
         self, learned: LearnedTerm, probability: Tensor, truth: Tensor
     ) -> Float[Tensor, ""]:
-        # each class is a sample of its own to the estimate; the gradient is that of all of them
-        maps = [foreground(volume).flatten(0, 1)[:, None] for volume in (probability, truth)]
-        value = learned(*maps, self.current_epoch, self.global_step * len(maps[0]))
+        maps = [foreground(volume) for volume in (probability, truth)]
+        samples = maps[0].shape[0] * maps[0].shape[1]
+        value = learned(*maps, self.current_epoch, self.global_step * samples)
         self._log_mean("train/alpha", torch.tensor(value.alpha))
-        self._log_mean("train/estimated_f1", value.estimated_f1.mean())
-        self._log_mean("train/exact_f1", value.exact_f1.mean())
-        self._log_mean("train/gap", value.gap.mean())
-        self._log_mean("train/trust", value.trust.mean())
+        for name in ("estimated_f1", "exact_f1", "gap", "trust"):
+            self._log_mean(f"train/{name}", getattr(value.measured, name).mean())
         loss: Tensor = value.loss
         return loss
 

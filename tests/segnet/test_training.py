@@ -8,7 +8,7 @@ import torch
 from datagen.errors import InputError
 from datagen.scans import Scans
 from datagen.volumes import Grid
-from metricnet import LesionEstimator, LesionWiseLoss, runs
+from metricnet import LesionEstimator, LesionWiseLoss, TrustedLoss, runs
 from segnet.config import TrainSettings
 from segnet.data import LabelledScans, PatchSample
 from segnet.inference import foreground_probability
@@ -22,7 +22,7 @@ from segnet.unet import build_unet
 def learned() -> LearnedTerm:
     torch.manual_seed(0)
     loss = LesionWiseLoss(LesionEstimator("structured", 16))
-    return LearnedTerm(loss, Course(0.2, warmup_epochs=3), "overlap", 1.0)
+    return LearnedTerm(TrustedLoss(loss, "overlap", 1.0, None), Course(0.2, warmup_epochs=3))
 
 
 def test_checkpoints_hold_the_network_without_the_estimator(learned):
@@ -94,7 +94,7 @@ def test_the_learned_term_pulls_on_the_network(learned):
     network = build_unet("strided", 4)
     probability = torch.sigmoid(network(torch.randn(1, 2, 16, 16, 16)))
     truth = (torch.rand(1, 1, 16, 16, 16) > 0.99).float()
-    learned.loss(probability, truth).backward()
+    learned.trusted.loss(probability, truth).backward()
     assert any(weight.grad.abs().sum() > 0 for weight in network.parameters())
 
 
