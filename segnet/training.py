@@ -77,6 +77,7 @@ class SegmentationTask(lightning.LightningModule):
         self._plan, self._optimisation, self._precision = plan, optimisation, precision
         # in a list, the frozen estimator stays out of this module's checkpoints
         self._learned = [learned] if learned else []
+        self._scores: list[tuple[float, float]] = []
 
     def on_fit_start(self) -> None:
         """Bring the estimator to the network's device."""
@@ -147,8 +148,21 @@ class SegmentationTask(lightning.LightningModule):
     def _log_mean(self, name: str, value: Tensor) -> None:
         self.log(name, value.detach(), on_step=False, on_epoch=True, sync_dist=True)
 
-    def validation_step(self, case: LabelledScans, _: int) -> None:
-        """Log the scores of one whole case: the mean Dice of its classes, and the L-F1 of all."""
+    def validation_step(self, case: LabelledScans, index: int) -> None:
+        """Score a whole case; several processes take turns, and add up what each has found."""
+        is_own = index % self.trainer.world_size == self.trainer.global_rank
+        self._scores.append(self.score(case) if is_own else (0.0, 0.0))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all cases: of the Dice of their classes, of L-F1, and of both."""
+        scores = torch.tensor(self._scores, device=self.device)
+        self._scores.clear()
+        dice, f1 = self.trainer.strategy.reduce(scores, reduce_op="sum").mean(dim=0)
+        means = {"validation/dice": dice, "validation/f1": f1, MONITOR: (dice + f1) / 2}
+        self.log_dict(means, sync_dist=True, prog_bar=True)
+
+    def score(self, case: LabelledScans) -> tuple[float, float]:
+        """Mean Dice of a case's classes, and the exact L-F1 of all of them together."""
         scans = case.scans
         found = predict_probabilities(
             self.network, scans, self._patch, overlap=0.0, precision=self._precision
@@ -157,10 +171,8 @@ class SegmentationTask(lightning.LightningModule):
         prediction = lesion_mask(total, 0.5, MIN_VOLUME_MM3, scans.grid)
         labels = label_volume(found, 0.5) * prediction
         classes = range(1, len(found) + 1)
-        dice = float(np.mean([dice_coefficient(case.labels == k, labels == k) for k in classes]))
-        f1 = score_lesions(scans.truth, prediction).f1 or 0.0
-        scores = {"validation/dice": dice, "validation/f1": f1, MONITOR: (dice + f1) / 2}
-        self.log_dict(scores, batch_size=1, sync_dist=True, prog_bar=True)
+        dice = np.mean([dice_coefficient(case.labels == k, labels == k) for k in classes])
+        return float(dice), score_lesions(scans.truth, prediction).f1 or 0.0
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Adam with a first-moment decay of 0.9, as published; the rate may fall with each step."""
