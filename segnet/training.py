@@ -146,7 +146,9 @@ class SegmentationTask(lightning.LightningModule):
         return loss
 
     def _log_mean(self, name: str, value: Tensor) -> None:
-        self.log(name, value.detach(), on_step=False, on_epoch=True, sync_dist=True)
+        # processes on GPUs add up nothing that lies elsewhere
+        value = value.detach().to(self.device)
+        self.log(name, value, on_step=False, on_epoch=True, sync_dist=True)
 
     def validation_step(self, case: LabelledScans, index: int) -> None:
         """Score a whole case; several processes take turns, and add up what each has found."""

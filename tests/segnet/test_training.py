@@ -98,6 +98,17 @@ def test_the_learned_term_pulls_on_the_network(learned):
     assert any(weight.grad.abs().sum() > 0 for weight in network.parameters())
 
 
+def test_what_is_logged_lies_where_the_network_is(learned):
+    # between GPUs nothing else can be added up
+    plan = LossPlan(loss="fog")
+    task = SegmentationTask(build_unet("strided", 4), learned, plan, 16, Optimisation(1e-3))
+    task.to("meta")
+    places = []
+    task.log = lambda _, value, **__: places.append(value.device.type)
+    task._log_mean("train/alpha", torch.tensor(3.0))
+    assert places == ["meta"]
+
+
 def test_one_batch_can_be_learnt_by_heart():
     torch.manual_seed(0)
     visits = torch.randn(1, 2, 16, 16, 16) * 0.1
