@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     folders are made. Raises InputError where nothing can be written.
     """
     require_writable(path)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    # containers that share a folder have the same process numbers
+    partial = path.with_name(f".partial-{secrets.token_hex(4)}-{path.name}")
     try:
         yield partial
         partial.replace(path)

@@ -30,6 +30,15 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "scores.csv"
+    with whole_file(path) as first, whole_file(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"  # which ends last
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def write_on_a_full_disk(path):
     path.write_text("half")
     raise OSError(28, "No space left on device", str(path))
