@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, cast, get_args
 import click
 
 from datagen.errors import InputError
-from datagen.files import NIFTI, read_table
+from datagen.files import NIFTI, is_nifti, read_table
 from datagen.wording import counted
 
 Split = Literal["train", "validation", "test"]
@@ -189,7 +189,13 @@ def _bids_cases(folder: Path, subject: str, scans: list[Path]) -> list[Case]:
 
 
 def _flair_scans(subject: Path) -> list[Path]:
-    return sorted(subject.glob("ses-*/anat/*_FLAIR.nii*"), key=_by_session)
+    found = subject.glob("ses-*/anat/*_FLAIR.nii*")
+    return sorted((path for path in found if _is_scan(path)), key=_by_session)
+
+
+def _is_scan(path: Path) -> bool:
+    """Tell a NIfTI file from what is left beside it, such as ._x.nii.gz and x.nii.gz.md5."""
+    return is_nifti(path) and not path.name.startswith(".")
 
 
 def _session(scan: Path) -> str:
@@ -204,7 +210,7 @@ def _by_session(scan: Path) -> list[tuple[int, str]]:
 
 def _only(folder: Path, pattern: str) -> Path | None:
     """The file of a pattern, None where there is none; InputError names two where there are."""
-    found = sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+    found = sorted(path for path in folder.glob(pattern) if _is_scan(path))
     if len(found) > 1:
         raise InputError(
             f"{found[0]} and {found[1]} are masks of one visit; name the one to use in a cohort.csv"

@@ -104,6 +104,15 @@ def test_a_session_of_two_runs_leaves_the_choice_to_the_user(bids):
         read_cohort(bids)
 
 
+def test_what_systems_leave_beside_a_scan_is_no_scan(bids):
+    scans = [bids_scan(bids, "sub-01", session) for session in ("ses-01", "ses-02")]
+    for scan in scans:
+        (scan.parent / f"._{scan.name}").touch()
+        (scan.parent / f"{scan.name}.md5").touch()
+    (case,) = read_cohort(bids)
+    assert [case.time1, case.time2] == scans
+
+
 def test_sessions_follow_each_other_by_number_not_by_letter(bids):
     scans = {name: bids_scan(bids, "sub-01", name) for name in ("ses-10", "ses-1", "ses-2")}
     orders = {(case.time1, case.time2) for case in read_cohort(bids)}
