@@ -145,7 +145,8 @@ def preprocess(
     """Bring raw FLAIR visits to one grid: bias corrected, registered halfway, without the skull.
 
     RAW is a folder in MSSEG-2 or BIDS layout, a cohort.csv, or the two scans of one patient. A
-    brain mask and a truth, where there are any, lie on the grid of visit 2.
+    brain mask and a truth, where there are any, lie on the grid of visit 2. Ends with exit code 3
+    where some cases could not be used.
     """
     try:
         from datagen.preprocess import list_raw, preprocess_cohort
@@ -156,7 +157,7 @@ def preprocess(
         raise InputError("SimpleITK is needed: pip install 'lesionwise[preprocess]'") from error
     cases = list_raw(raw)
     options = Options(bias, register, strip, spacing_mm)
-    outcomes = preprocess_cohort(cases, out, options, workers, resume)
+    outcomes, failures = preprocess_cohort(cases, out, options, workers, resume)
     for outcome in outcomes:
         if not outcome.is_plausible:
             click.echo(
@@ -164,4 +165,9 @@ def preprocess(
                 f"{out / outcome.case / 'overview.png'}",
                 err=True,
             )
-    say(f"wrote {counted(len(cases), 'case')} to {out}, listed in {out / 'cohort.csv'}")
+    for failure in failures:
+        click.echo(failure, err=True)
+    failed = f", {len(failures)} failed" if failures else ""
+    say(f"wrote {counted(len(outcomes), 'case')} to {out}, listed in {out / 'cohort.csv'}{failed}")
+    if failures:
+        click.get_current_context().exit(3)

@@ -45,6 +45,13 @@ class Outcome(NamedTuple):
         return low <= self.brain_litres <= high
 
 
+class Preprocessed(NamedTuple):
+    """What was done to each case, and a sentence about each that cannot be used."""
+
+    outcomes: list[Outcome]
+    failures: list[str]
+
+
 def list_raw(raw: Sequence[Path]) -> list[Case]:
     """List the cases of a cohort, or the one whose two visits are named."""
     if len(raw) == 2 and all(is_nifti(path) for path in raw):
@@ -57,24 +64,46 @@ def list_raw(raw: Sequence[Path]) -> list[Case]:
 
 def preprocess_cohort(
     cases: Sequence[Case], out: Path, options: Options, workers: int = 1, resume: bool = False
-) -> list[Outcome]:
-    """Preprocess every case into a cohort in the layout of MSSEG-2; return what was done to each.
+) -> Preprocessed:
+    """Preprocess every case that can be used into a cohort in the layout of MSSEG-2.
 
     Beside both visits, the brain mask and the truth, where there is one, a case's folder holds
     `overview.png` and the maps back to the raw visits, `middle_to_time1.txt` and
-    `middle_to_time2.txt`: 4 × 4 matrices, RAS+ millimetres. Raises InputError where a scan cannot
-    be used, or where the folder is not empty and not to be resumed.
+    `middle_to_time2.txt`: 4 × 4 matrices, RAS+ millimetres. Raises InputError where no case can be
+    used, where the folder is not empty and not to be resumed, or where it holds the raw scans.
     """
+    _require_apart(cases, out)
     if out.is_dir() and any(out.iterdir()) and not resume:
         raise InputError(f"{out} is not empty; choose another --out, or go on there with --resume")
     make_folder(out)
     threads = max(1, cpu_count() // workers)
-    jobs = (delayed(_bring)(case, out / case.name, options, threads) for case in cases)
-    done: Iterator[Outcome] = Parallel(n_jobs=workers, return_as="generator")(jobs)
-    outcomes = list(track(done, "cases", len(cases)))
+    jobs = (delayed(_try)(case, out / case.name, options, threads) for case in cases)
+    done: Iterator[Outcome | str] = Parallel(n_jobs=workers, return_as="generator")(jobs)
+    brought = list(track(done, "cases", len(cases)))
+    outcomes = [one for one in brought if isinstance(one, Outcome)]
+    failures = [one for one in brought if isinstance(one, str)]
+    if not outcomes:
+        raise InputError(failures[0])
+    names = {outcome.case for outcome in outcomes}
+    usable = [_written(case, out / case.name) for case in cases if case.name in names]
     write_table(out / "preprocess.csv", [row._asdict() for row in outcomes], Outcome._fields)
-    write_cohort([_written(case, out / case.name) for case in cases], out / "cohort.csv")
-    return outcomes
+    write_cohort(usable, out / "cohort.csv")
+    return Preprocessed(outcomes, failures)
+
+
+def _require_apart(cases: Sequence[Case], out: Path) -> None:
+    """Refuse a folder in which raw scans lie: prepared ones may have the same names."""
+    for case in cases:
+        if case.time1.resolve().is_relative_to(out.resolve()):
+            raise InputError(f"--out {out} holds the raw scan {case.time1}; choose another folder")
+
+
+def _try(case: Case, folder: Path, options: Options, threads: int) -> Outcome | str:
+    """Preprocess a case; return a sentence where it cannot be used."""
+    try:
+        return _bring(case, folder, options, threads)
+    except InputError as error:
+        return f"case {case.name}: {error}"
 
 
 def _bring(case: Case, folder: Path, options: Options, threads: int) -> Outcome:

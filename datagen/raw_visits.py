@@ -72,7 +72,9 @@ def prepare(case: Case, options: Options) -> Prepared:
         raise InputError(f"{case.brain_mask or case.time2}: no brain is found in it")
     middle = _named(case.time1, find_middle, *visits, brain) if options.register else _unmoved()
     placed = [
-        nib.Nifti1Image(visit.dataobj, np.linalg.inv(back) @ visit.affine)
+        nib.Nifti1Image(
+            np.asanyarray(visit.dataobj).astype(np.float32), np.linalg.inv(back) @ visit.affine
+        )
         for visit, back in zip(visits, middle, strict=True)
     ]
     grid = middle_grid(placed[0], placed[1], brain, options.spacing_mm)
@@ -165,9 +167,7 @@ def _resampled(
 
 def _cubic(image: nib.Nifti1Image, grid: Grid) -> Float32[np.ndarray, "x y z"]:
     """Interpolate by cubic splines, which blur less than lines do; nothing is 0 or below."""
-    data = np.asanyarray(image.dataobj).astype(np.float32)
-    smooth = resample_from_to(
-        nib.Nifti1Image(data, image.affine), (grid.shape, grid.affine), order=3, mode="nearest"
-    )
+    data = np.asanyarray(image.dataobj)
+    smooth = resample_from_to(image, (grid.shape, grid.affine), order=3, mode="nearest")
     least = np.float32(_DARKEST * np.percentile(data, 99))
     return np.maximum(np.asarray(smooth.dataobj, np.float32), least)

@@ -1,5 +1,6 @@
 """Two visits brought to their middle space: each is moved halfway, so both are treated alike."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import nibabel as nib
@@ -96,7 +97,8 @@ def find_middle(
     """Register visit 1 rigidly to the brain of visit 2, and share the movement between both.
 
     Mutual information (Mattes) over the brain. Two starts are tried, the scanner's coordinates and
-    the centres of mass, and the better is followed.
+    the centres of mass, and the better is followed. RuntimeError where neither lets the brain
+    overlap with visit 1.
     """
     fixed, moving = in_cubes(time2), in_cubes(time1)
     around = dilated(in_cubes(nib.Nifti1Image(brain.astype(np.uint8), time2.affine)))
@@ -106,12 +108,25 @@ def find_middle(
     )
     as_scanned = sitk.Euler3DTransform(by_mass)
     as_scanned.SetTranslation((0.0, 0.0, 0.0))
-    coarse = [register(fixed, moving, start, around, (8.0, 4.0)) for start in (as_scanned, by_mass)]
-    best = min(coarse, key=lambda found: found.metric)
+    best = _best_start(fixed, moving, (as_scanned, by_mass), around)
     fine = register(fixed, moving, best.transform, around, (2.0,))
     from_time2 = np.linalg.inv(_FLIP) @ _as_matrix(fine.transform) @ _FLIP
     half = np.real(sqrtm(from_time2))
     return Middle(half, np.linalg.inv(half))
+
+
+def _best_start(
+    fixed: sitk.Image, moving: sitk.Image, starts: Sequence[sitk.Transform], region: sitk.Image
+) -> Registered:
+    found, errors = list[Registered](), list[RuntimeError]()
+    for start in starts:
+        try:
+            found.append(register(fixed, moving, start, region, (8.0, 4.0)))
+        except RuntimeError as error:  # nothing overlaps: a visit has lost its place in the scanner
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return min(found, key=lambda one: one.metric)
 
 
 def register(

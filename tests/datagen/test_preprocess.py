@@ -159,6 +159,49 @@ def test_a_finished_case_of_another_patient_is_not_taken_for_this_one(raw, prepa
     assert "was made with other sources; choose another --out" in failed
 
 
+def test_the_raw_scans_are_not_written_over(raw):
+    before = {path: path.stat().st_mtime_ns for path in raw.rglob("*.nii.gz")}
+    failed = _refused(raw, "--out", raw, "--resume")
+    assert "holds the raw scan" in failed
+    assert {path: path.stat().st_mtime_ns for path in raw.rglob("*.nii.gz")} == before
+
+
+def test_a_case_that_cannot_be_used_does_not_stop_the_others(tmp_path):
+    words = ["--no-bias", "--no-register", "--no-strip"]
+    scan = np.zeros((12, 12, 12), np.int64)  # a type that some programs write
+    scan[3:9, 3:9, 3:9] = np.arange(1, 217).reshape(6, 6, 6)
+    for name in ("a", "b"):
+        for visit in (1, 2):
+            path = tmp_path / "raw" / name / f"flair_time0{visit}_on_middle_space.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(scan, np.eye(4), dtype=np.int64), path)
+    (tmp_path / "raw/a/flair_time01_on_middle_space.nii.gz").write_text("no scan")
+    arguments = ["preprocess", str(tmp_path / "raw"), "--out", str(tmp_path / "out"), *words]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 3, result.output
+    assert "case a: " in result.stderr
+    assert "wrote 1 case to" in result.stdout
+    assert "1 failed" in result.stdout
+    (case,) = read_cohort(tmp_path / "out")
+    assert case.name == "b"
+    assert _load(case.time2)[0].max() == 216
+
+
+def test_a_visit_that_lost_its_place_is_registered_by_its_mass(rng):
+    places = np.moveaxis(np.indices((24, 24, 24)), 0, -1)
+    scan = np.linalg.norm((places - 11) / (9, 7, 5), axis=-1) < 1
+    scan = 100 * ndimage.gaussian_filter(scan.astype(np.float32), 1.5)
+    scan += 5 * ndimage.gaussian_filter(rng.normal(size=scan.shape), 2)
+    away = np.diag([3.0, 3, 3, 1])
+    away[:3, 3] = (900, 0, 0)
+    visits = [
+        nib.Nifti1Image(scan.astype(np.float32), to) for to in (away, np.diag([3.0, 3, 3, 1]))
+    ]
+    middle = registration.find_middle(*visits, scan > 20)
+    shift = middle.to_time1 @ np.linalg.inv(middle.to_time2)
+    assert shift[:3, 3] == pytest.approx((900, 0, 0), abs=1.0)
+
+
 def test_visits_without_a_common_part_are_told(tmp_path, monkeypatch):
     for name, start in (("a", 0), ("b", 1000)):
         affine = np.eye(4)
