@@ -66,7 +66,10 @@ class BuildSettings(Settings):
         0.5, description="Share of pairs from --predictions, where they are given.", gt=0, lt=1
     )
     validation_fraction: float = Field(
-        0.2, description="Share of patients held out, where the cohort sets no split.", gt=0, lt=1
+        0.2,
+        description="Share of patients to validate on, where the cohort sets none.",
+        gt=0,
+        lt=1,
     )
     seed: int = Field(0, description="Seed of every draw.", ge=0, le=MAX_SEED)
     workers: int = not_recorded(2, "Worker processes on this machine.", ge=1)

@@ -95,21 +95,24 @@ def split_by_patient(
 ) -> list[Case]:
     """Fill in missing splits, keeping each patient's cases together.
 
-    A cohort that sets any split is returned as it is, with cases without one in "train". Otherwise
-    the fraction of patients, at least one, is drawn for "validation". Raises InputError where only
-    one patient is there to split, or one is in two splits.
+    A cohort that sets validation cases is returned as it is, with cases without a split in "train".
+    Otherwise the fraction of the patients that are not tested, at least one, is drawn for
+    "validation". Raises InputError where only one patient is there to draw from, or one is in two
+    splits.
     """
-    if any(case.split for case in cases):
-        cases = [case if case.split else case._replace(split="train") for case in cases]
-        _require_one_side(cases)
-        return cases
-    patients = sorted({case.patient for case in cases})
-    if len(patients) < 2:
-        raise InputError("the cohort has one patient; two are needed to train and to validate")
-    held_out = min(max(1, round(validation_fraction * len(patients))), len(patients) - 1)
-    validation = set(rng.permutation(patients)[:held_out].tolist())
+    _require_one_side([case._replace(split=case.split or "train") for case in cases])
+    drawn_from = sorted({case.patient for case in cases if case.split != "test"})
+    validation = set[str]()
+    if drawn_from and not any(case.split == "validation" for case in cases):
+        if len(drawn_from) < 2:
+            raise InputError(
+                f"the cohort has one patient to train on, {drawn_from[0]}; two are needed, one of "
+                "them to validate on"
+            )
+        held_out = min(max(1, round(validation_fraction * len(drawn_from))), len(drawn_from) - 1)
+        validation = set(rng.permutation(drawn_from)[:held_out].tolist())
     return [
-        case._replace(split="validation" if case.patient in validation else "train")
+        case._replace(split="validation" if case.patient in validation else case.split or "train")
         for case in cases
     ]
 

@@ -95,7 +95,8 @@ def _with_splits(settings: SynthesisSettings) -> list[Visit]:
     """All visits, split by patient; those of one patient alone are all there to train on."""
     found = [visit for source in settings.scans for visit in list_visits(source)]
     cases = as_cases(found)
-    if settings.validation_fraction and len({visit.patient for visit in found}) > 1:
+    split = {visit.patient for visit in found if visit.split != "test"}
+    if settings.validation_fraction and len(split) > 1:
         rng = np.random.default_rng(settings.seed)
         cases = cohort.split_by_patient(cases, settings.validation_fraction, rng)
     return [

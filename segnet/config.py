@@ -156,7 +156,10 @@ class TrainSettings(Settings):
         0, "Processes that draw patches; 0: the training itself.", ge=0
     )
     validation_fraction: float = Field(
-        0.2, description="Share of patients held out, where the cohort sets no split.", gt=0, lt=1
+        0.2,
+        description="Share of patients to validate on, where the cohort sets none.",
+        gt=0,
+        lt=1,
     )
     precision: Precision = Field("auto", description="Arithmetic; auto: bf16 where native.")
     devices: int = Field(1, description="GPUs, or CPU processes; torchrun sets it itself.", ge=1)

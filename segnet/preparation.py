@@ -152,7 +152,8 @@ def _patch_dataset(
 def _with_splits(settings: TrainSettings) -> list[Case]:
     cases, rng = read_cohort(settings.cohort), np.random.default_rng(settings.seed)
     dealt = split_by_patient(cases, settings.validation_fraction, rng)
-    return dealt if any(case.split for case in cases) else with_active_validation(dealt)
+    is_chosen = any(case.split == "validation" for case in cases)
+    return dealt if is_chosen else with_active_validation(dealt)
 
 
 def _of_split(settings: TrainSettings, split: str) -> list[Case]:

@@ -128,16 +128,11 @@ def deal_folds(
 def _own_split(
     cases: Sequence[Case], validation_fraction: float, rng: np.random.Generator
 ) -> list[Case]:
-    tested = [case for case in cases if case.split == "test"]
-    if not tested:
+    if not any(case.split == "test" for case in cases):
         raise InputError(
             "the cohort sets no test cases in its split column; give --folds 2 or more"
         )
-    others = [case for case in cases if case.split != "test"]
-    if not any(case.split == "validation" for case in others):
-        unset = [case._replace(split=None) for case in others]
-        others = split_by_patient(unset, validation_fraction, rng)
-    return sorted([*others, *tested], key=lambda case: case.name)
+    return split_by_patient(list(cases), validation_fraction, rng)
 
 
 def _one_fold(

@@ -110,9 +110,14 @@ def test_train_refuses_a_cohort_of_one_patient(refuses):
     refuses(f"{TRAIN} list.csv", "one patient")
 
 
-def test_train_refuses_a_cohort_without_validation_cases(refuses):
-    Path("list.csv").write_text(HEADER + row("a", split="train") + row("b"))
-    refuses(f"{TRAIN} list.csv", "'validation'")
+def test_train_refuses_a_cohort_without_cases_to_train_on(refuses):
+    Path("list.csv").write_text(HEADER + row("a", split="validation") + row("b", split="test"))
+    refuses(f"{TRAIN} list.csv", "'train'")
+
+
+def test_train_refuses_one_patient_beside_those_to_test(refuses):
+    Path("list.csv").write_text(HEADER + row("a") + row("b", split="test"))
+    refuses(f"{TRAIN} list.csv", "one patient to train on, a")
 
 
 def test_train_refuses_cases_without_truth(refuses):

@@ -70,7 +70,7 @@ def test_a_name_that_cannot_be_a_folder_of_results_is_refused(tmp_path, name):
 def test_all_cases_of_a_patient_are_on_one_side(patients, fraction, seed):
     cases = [case_of(f"case{number}", patient) for number, patient in enumerate(patients)]
     if len(set(patients)) < 2:
-        with pytest.raises(InputError, match="one patient; two are needed"):
+        with pytest.raises(InputError, match="one patient to train on"):
             cohort.split_by_patient(cases, fraction, np.random.default_rng(seed))
         return
     split = cohort.split_by_patient(cases, fraction, np.random.default_rng(seed))
@@ -85,9 +85,30 @@ def test_the_fraction_of_patients_is_held_out(rng):
     assert sum(case.split == "validation" for case in split) == 3
 
 
-def test_a_cohort_that_sets_splits_is_left_as_it_is(rng):
+def test_a_cohort_that_sets_validation_cases_is_left_as_it_is(rng):
+    splits = ["validation", "train", None, "test"]
+    cases = [case_of(name, split=split) for name, split in zip("abcd", splits, strict=True)]
+    split = [case.split for case in cohort.split_by_patient(cases, 0.5, rng)]
+    assert split == ["validation", "train", "train", "test"]
+
+
+@pytest.mark.parametrize("other", [None, "train"])
+def test_validation_is_drawn_from_the_patients_that_are_not_tested(rng, other):
+    cases = [case_of(name, split="test" if name < "c" else other) for name in "abcdefgh"]
+    split = [case.split for case in cohort.split_by_patient(cases, 0.33, rng)]
+    assert split[:2] == ["test", "test"]
+    assert sorted(split[2:]) == ["train"] * 4 + ["validation"] * 2
+
+
+def test_one_patient_beside_those_to_test_is_too_few(rng):
     cases = [case_of("a", split="test"), case_of("b")]
-    assert [case.split for case in cohort.split_by_patient(cases, 0.5, rng)] == ["test", "train"]
+    with pytest.raises(InputError, match="one patient to train on, b; two are needed"):
+        cohort.split_by_patient(cases, 0.5, rng)
+
+
+def test_a_cohort_to_test_on_alone_is_left_as_it_is(rng):
+    cases = [case_of("a", split="test"), case_of("b", split="test")]
+    assert cohort.split_by_patient(cases, 0.5, rng) == cases
 
 
 def test_the_cases_of_a_split_are_chosen_and_none_is_an_error():

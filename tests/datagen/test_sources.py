@@ -76,7 +76,7 @@ def test_one_patient_cannot_be_split(write_list, rng):
 
 
 def test_one_mask_is_a_source_of_one_patient(masks, rng):
-    with pytest.raises(InputError, match="the cohort has one patient; two are needed"):
+    with pytest.raises(InputError, match="one patient to train on, a; two are needed"):
         list_sources([masks / "a.nii.gz"], 0.2, rng)
     files = list_sources([masks / "a.nii.gz", masks / "c.nii"], 0.2, rng)
     assert [(file.case, file.patient) for file in files] == [("a", "a"), ("c", "c")]
