@@ -12,7 +12,13 @@ from typing import Any
 
 from datagen.errors import InputError
 
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]
+
 NIFTI = (".nii.gz", ".nii")
+_OPEN_FILES = 10_240  # macOS allows no more
 
 
 @contextlib.contextmanager
@@ -132,6 +138,19 @@ def require_file(path: Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path} does not exist; check the path")
     return path
+
+
+def allow_open_files() -> None:
+    """Raise this process's limit of open files, often 256 or 1,024, as far as the system allows.
+
+    Arrays whose pages are read from disk as they are needed keep their files open.
+    """
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def checksum(paths: Iterable[Path], text: str = "") -> str:

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from datagen.errors import InputError
+from datagen.wording import counted
 
 
 def rank() -> int:
@@ -42,10 +43,22 @@ def layout(devices: int) -> tuple[int, int]:
     return int(per_machine), all_of_them // int(per_machine)
 
 
+def leave_tasks() -> None:
+    """Make this process a training of its own, however many tasks its SLURM job has."""
+    for name in [name for name in os.environ if name.startswith(("SLURM_NTASKS", "SLURM_PROCID"))]:
+        del os.environ[name]
+
+
 def share_of_batch(batch: int, devices: int) -> int:
-    """Patches of a step for each process; InputError where they cannot be dealt out evenly."""
+    """Patches of a step for each process.
+
+    Raises InputError where they cannot be dealt out evenly, or there are fewer GPUs than processes.
+    """
     here, machines = layout(devices)
     processes = here * machines
+    there = torch.cuda.device_count() if torch.cuda.is_available() else here
+    if here > there:
+        raise InputError(f"--devices {here}: this machine has {counted(there, 'GPU')}")
     if batch % processes:
         raise InputError(
             f"--batch {batch} cannot be dealt to {processes} processes; give a multiple of it"

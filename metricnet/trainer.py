@@ -45,7 +45,8 @@ def open_run(folder: Path, section: str, settings: Settings, resume: bool) -> Pa
     is_begun = resume and last.is_file()
     if is_begun:
         read_checkpoint(last)
-    write_text(config, recipe)
+    if not config.is_file():
+        write_text(config, recipe)
     return last if is_begun else None
 
 

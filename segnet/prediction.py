@@ -1,6 +1,6 @@
 """Prediction of cases on visit 2's own grid: mask, probability map, and a table of lesions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,15 +88,11 @@ def predict_usable(settings: PredictSettings) -> Predicted:
             errors[case.name] = str(error)
             continue
         if settings.cohort and not written:
-            # the model and the operating point belong to the masks
-            write_text(make_folder(settings.out) / CONFIG, format_recipe(SECTION, settings))
+            _begin(settings, of_cases.values())
         write_prediction(prediction, of_cases[case.name])
         found, written = found + len(prediction.lesions), written + 1
     if not written:
         raise InputError(errors[cases[0].name])
-    for name in errors:
-        # that of an earlier call would be taken for one of this model
-        of_cases[name].mask.unlink(missing_ok=True)
     sentence = (
         f"{predictor.name} found {counted(found, 'new lesion')} in "
         f"{counted(written, 'case')} ({point}); "
@@ -104,6 +100,16 @@ def predict_usable(settings: PredictSettings) -> Predicted:
     )
     failures = [f"case {name}: {error}" for name, error in errors.items()]
     return Predicted(sentence, failures, notes)
+
+
+def _begin(settings: PredictSettings, of_cases: Iterable[PredictionPaths]) -> None:
+    """Write which model and operating point the masks will be of, and remove those of another."""
+    old = [path for paths in of_cases for path in paths if path.exists()]
+    for path in old:
+        require_writable(path)
+    for path in old:
+        path.unlink()
+    write_text(make_folder(settings.out) / CONFIG, format_recipe(SECTION, settings))
 
 
 def paths_of(settings: PredictSettings, cases: Sequence[Case]) -> dict[str, PredictionPaths]:

@@ -14,6 +14,7 @@ from datagen.cohort import (
     write_cohort,
 )
 from datagen.errors import InputError
+from datagen.files import read_table
 from datagen.layouts import Case
 from datagen.lenders import read_lenders
 from datagen.progress import track
@@ -51,6 +52,20 @@ def require_possible(settings: TrainSettings) -> None:
 def write_splits(settings: TrainSettings) -> None:
     """Write the cohort into the run folder, with the split that each case has in this training."""
     write_cohort(_with_splits(settings), settings.out / seen.LIST)
+
+
+def require_same_cases(settings: TrainSettings) -> None:
+    """Raise InputError where a run that goes on would train on other cases than it began with."""
+    listed = settings.out / seen.LIST
+    if not listed.is_file():
+        return
+    begun = {(row.get("case"), row.get("split")) for row in read_table(listed)}
+    now = {(case.name, case.split) for case in _with_splits(settings)}
+    if changed := sorted(str(name) for name, _ in begun ^ now):
+        raise InputError(
+            f"{settings.cohort}: {changed[0]} is new, gone or in another split than in {listed}, "
+            "with which the training was begun; restore it, or begin anew with another --out"
+        )
 
 
 def read_splits(settings: TrainSettings) -> tuple[list[LabelledScans], list[LabelledScans]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from datagen.errors import InputError
-from datagen.files import checksum, whole_file, write_json
+from datagen.files import allow_open_files, checksum, whole_file, write_json
 from datagen.layouts import Case
 from datagen.progress import track
 from datagen.scans import Scans
@@ -23,6 +23,7 @@ def read_cached_cases(
     cases: Sequence[Case], spacing_mm: float, classes: int, folder: Path | None
 ) -> list[LabelledScans]:
     """Read cases as `read_labelled_cases` does, by way of a cache folder where one is given."""
+    allow_open_files()
     if folder is None:
         return read_labelled_cases(cases, spacing_mm, classes)
     read = (cached_case(folder, case, spacing_mm, classes) for case in cases)
@@ -33,8 +34,8 @@ def cached_case(folder: Path, case: Case, spacing_mm: float, classes: int) -> La
     """Return a case from the cache folder, where it is put at its first reading.
 
     Files are named after the contents of the scans and everything else that the result depends on,
-    and their pages are read from disk as they are needed. Raises InputError where the case cannot
-    be read, or a file of the cache is damaged.
+    and stay open: their pages are read from disk as they are needed. Raises InputError where the
+    case cannot be read, or a file of the cache is damaged.
     """
     paths = [case.time1, case.time2, case.truth, case.brain_mask]
     # which of the files a checksum belongs to is part of the name: the last two may be missing
@@ -48,7 +49,7 @@ def cached_case(folder: Path, case: Case, spacing_mm: float, classes: int) -> La
         arrays = [np.load(folder / f"{digest}-{name}.npy", mmap_mode="r") for name in _ARRAYS]
         grid = Grid(tuple(stored["shape"]), np.array(stored["affine"]))
         box = tuple(slice(low, high) for low, high in stored["box"])
-    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+    except (FileNotFoundError, ValueError, EOFError, KeyError, TypeError) as error:
         raise InputError(
             f"{index} and the files beside it are damaged; delete them, they are made anew"
         ) from error

@@ -228,6 +228,8 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     plan = preparation.choose_losses(settings, drawn_from)
     dataset = preparation.mixed_dataset(settings, training, synthetic)
     last = open_run(settings.out, SECTION, settings, settings.resume)
+    if last:
+        preparation.require_same_cases(settings)
     if plan.map_kinds():
         folder = settings.distance_cache or settings.out / "distance_maps"
         dataset.add_maps(preparation.read_maps(drawn_from, plan, settings.classes, folder))

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import torch
 from threadpoolctl import threadpool_limits
 
+from datagen.config import format_recipe
 from datagen.errors import InputError
-from datagen.files import make_folder, write_json
-from metricnet import runs
+from datagen.files import make_folder, write_json, write_text
+from metricnet import launch, runs
 from segnet.comparison.plan import Cell, find_cell, fold_cohort, write_folds
 from segnet.comparison.settings import (
     CompareSettings,
@@ -57,6 +58,7 @@ def run_cell(settings: CompareSettings, name: str) -> Cell:
     method = read_method(settings, cell.method)
     if read_cost(settings, cell) is not None:
         return cell
+    launch.leave_tasks()
     write_folds(settings)
     folder = make_folder(cell.folder(settings.out))
     cohort = fold_cohort(settings.out, cell.fold)
@@ -113,12 +115,22 @@ def _train(method: Method, cell: Cell, cohort: Path, folder: Path) -> float:
         wanted = train_settings(method, begun.cohort, run, cell.seed)
         _require_same(run / runs.CONFIG, begun.recorded(), wanted.recorded())
         return before.seconds
+    wanted = train_settings(method, cohort, run, cell.seed)
+    _take_cohort(run / runs.CONFIG, wanted)
     started, clock = time.time(), time.monotonic()
     write_json(note, {"seconds": before.seconds, "started": started})
-    train(train_settings(method, cohort, run, cell.seed))
+    train(wanted)
     seconds = before.seconds + time.monotonic() - clock
     write_json(note, {"seconds": seconds, "started": None})
     return seconds
+
+
+def _take_cohort(config: Path, wanted: TrainSettings) -> None:
+    """Let a training go on where the folder was moved: the fold's list is the same."""
+    if config.is_file():
+        begun = runs.read_config(config.parent, TRAINING, TrainSettings)
+        moved = begun.model_copy(update={"cohort": wanted.cohort})
+        write_text(config, format_recipe(TRAINING, moved))
 
 
 class _Before(NamedTuple):

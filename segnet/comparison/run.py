@@ -1,6 +1,7 @@
 """All cells of a comparison, here or elsewhere, and the tables that come of the finished ones."""
 
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from datagen.config import CONFIG, format_recipe, require_own
 from datagen.crew import Crew
 from datagen.errors import InputError
-from datagen.files import read_table, whole_file, write_table, write_text
+from datagen.files import make_folder, read_table, whole_file, write_table, write_text
 from segnet import curves, training
 from segnet.comparison.cells import read_cost
 from segnet.comparison.gathering import Finished, over_seeds, read_cell, values_by_seed
@@ -34,6 +35,8 @@ from segnet.evaluation.summaries import Summary, summarise
 from segnet.evaluation.sweeps import SweepPoint, summarise_sweep
 from segnet.operating_point import OperatingPoint
 from segnet.tables import Sheet, as_latex, as_markdown
+
+LOG = "log.txt"
 
 
 class Failed(NamedTuple):
@@ -107,7 +110,11 @@ def compare_methods(settings: CompareSettings) -> Compared:
 
 
 def _run_open(settings: CompareSettings, unfinished: Sequence[Cell]) -> list[Failed]:
-    jobs = [(_arguments(settings, cell), str(Path.cwd())) for cell in unfinished]
+    folders = [make_folder(cell.folder(settings.out)) for cell in unfinished]
+    jobs = [
+        (_arguments(settings, cell), str(Path.cwd()), str(folder.absolute() / LOG))
+        for cell, folder in zip(unfinished, folders, strict=True)
+    ]
     said: list[str] = []
     if jobs:
         with Crew(settings.workers, settings.cluster) as crew:
@@ -119,15 +126,22 @@ def _run_open(settings: CompareSettings, unfinished: Sequence[Cell]) -> list[Fai
     return failures
 
 
-def run_alone(arguments: list[str], folder: str) -> str:
-    """Run a command of segnet in a process of its own; return its last words where it fails."""
+def run_alone(arguments: list[str], folder: str, log: str) -> str:
+    """Run a command of segnet in a process of its own; return its last words where it fails.
+
+    What it says goes into the file `log`.
+    """
     program = [sys.executable, "-c", "from segnet.cli import main; main(prog_name='segnet')"]
-    done = subprocess.run(
-        [*program, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+    with Path(log).open("w", encoding="utf-8") as stream:
+        done = subprocess.run(
+            [*program, *arguments], cwd=folder, stdout=stream, stderr=stream, check=False
+        )
     if done.returncode == 0:
         return ""
-    lines = done.stderr.strip().splitlines()
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        return f"ended by {name}, perhaps for lack of memory; its last words are in {log}"
+    lines = Path(log).read_text(encoding="utf-8").strip().splitlines()
     return lines[-1] if lines else f"ended with exit code {done.returncode}"
 
 

@@ -1,6 +1,6 @@
 """Scores against a threshold of the probability, and against a minimum lesion size; FROC."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -113,23 +113,30 @@ def summarise_sweep(rows: Sequence[SweepRow], swept: Swept) -> list[SweepPoint]:
 
 
 def _point(rows: Sequence[SweepRow]) -> SweepPoint:
-    active = [row for row in rows if not row.is_clean]
-    lesions = sum(row.truth_lesions for row in rows)
-    first = rows[0]
-    means = {
-        name: float(np.mean([getattr(row, name) for row in active])) if active else None
+    by_case: dict[str, list[SweepRow]] = {}
+    for row in rows:
+        by_case.setdefault(row.case, []).append(row)
+
+    def means(name: str, cases: Iterable[Sequence[SweepRow]]) -> list[float]:
+        return [float(np.mean([getattr(row, name) for row in case])) for case in cases]
+
+    active = [case for case in by_case.values() if not case[0].is_clean]
+    scores = {
+        name: float(np.mean(means(name, active))) if active else None
         for name in ("dice", "ltpr", "lppv", "f1")
     }
+    lesions, hits = (sum(means(n, by_case.values())) for n in ("truth_lesions", "truth_hits"))
+    first = rows[0]
     return SweepPoint(
         method=first.method,
         rule=first.rule,
         swept=first.swept,
         value=first.value,
-        cases=len({row.case for row in active}),
-        clean_cases=len({row.case for row in rows if row.is_clean}),
-        **means,
-        pooled_ltpr=sum(row.truth_hits for row in rows) / lesions if lesions else None,
-        false_lesions_per_patient=sum(row.false_lesions for row in rows) / len(rows),
+        cases=len(active),
+        clean_cases=len(by_case) - len(active),
+        **scores,
+        pooled_ltpr=hits / lesions if lesions else None,
+        false_lesions_per_patient=float(np.mean(means("false_lesions", by_case.values()))),
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from datagen.errors import InputError
 from segnet.config import PredictSettings
-from segnet.prediction import predict
+from segnet.prediction import predict, write_prediction
 
 VISITS = "--time1 one/time1.nii.gz --time2 one/time2.nii.gz"
 FILES = {
@@ -103,13 +103,30 @@ def test_predict_refuses_a_cohort_of_broken_cases(refuses):
     refuses("segnet predict --baseline empty --cohort cohort --out new", "cohort/p0")
 
 
-def test_a_prediction_that_is_cut_short_leaves_no_old_mask(work, call):
-    Path("predictions/p0/lesions.csv").unlink()
-    Path("predictions/p0/lesions.csv").mkdir()
+def test_a_prediction_that_cannot_be_written_leaves_the_old_ones(work, call):
+    Path("predictions/p1/lesions.csv").unlink()
+    Path("predictions/p1/lesions.csv").mkdir()
+    before = Path("predictions/config.toml").read_text()
     result = call("segnet predict --baseline empty --cohort cohort --out predictions")
     assert result.exit_code == 2, result.stderr
-    assert not Path("predictions/p0/new_lesions.nii.gz").exists()
-    assert Path("predictions/p1/new_lesions.nii.gz").exists()
+    assert "lesions.csv is a folder" in result.stderr
+    assert Path("predictions/config.toml").read_text() == before
+    assert len(list(Path("predictions").glob("*/new_lesions.nii.gz"))) == 3
+
+
+def test_a_prediction_that_is_cut_short_leaves_no_mask_of_an_earlier_call(work, call, monkeypatch):
+    written = []
+
+    def write_one(prediction, paths):
+        if written:
+            raise KeyboardInterrupt
+        written.append(write_prediction(prediction, paths))
+
+    monkeypatch.setattr("segnet.prediction.write_prediction", write_one)
+    result = call("segnet predict --baseline empty --cohort cohort --out predictions")
+    assert result.exit_code == 130, result.stderr
+    left = [path.parent.name for path in Path("predictions").rglob("*.nii.gz")]
+    assert left == ["p0"] * 2  # mask and map
 
 
 @pytest.mark.parametrize("cohort", ["cohort", "cohort/list.csv"])

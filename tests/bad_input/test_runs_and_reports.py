@@ -79,6 +79,15 @@ def test_train_refuses_to_resume_from_broken(name, change, refuses):
     refuses(f"{TRAIN} --out run --resume", name)
 
 
+@pytest.mark.parametrize("is_added", [True, False])
+def test_train_refuses_to_resume_on_other_cases(is_added, refuses):
+    if is_added:
+        shutil.copytree("cohort/p0", "cohort/p9")
+    else:
+        shutil.rmtree("cohort/p2")
+    refuses(f"{TRAIN} --out run --resume", "is new, gone or in another split", "run/cohort.csv")
+
+
 def test_a_run_on_a_cohort_with_an_emoji_in_its_path_can_be_used(work, call):
     Path("cohort").rename("cohort 🧠")
     assert call("segnet train --cohort 'cohort 🧠' --alpha 0 --out new").exit_code == 0

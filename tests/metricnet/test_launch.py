@@ -50,6 +50,21 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused(monkeypatch):
         launch.share_of_batch(6, 1)
 
 
+def test_more_devices_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert launch.share_of_batch(4, 1) == 4
+    with pytest.raises(InputError, match="--devices 2: this machine has 1 GPU"):
+        launch.share_of_batch(4, 2)
+
+
+def test_a_training_may_leave_the_tasks_of_its_job(monkeypatch):
+    for name, value in {"NTASKS": "4", "PROCID": "1", "NTASKS_PER_NODE": "2"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    launch.leave_tasks()
+    assert (launch.rank(), launch.layout(1), launch.cluster_plugins()) == (0, (1, 1), [])
+
+
 def test_slurm_decides_over_the_tasks_of_a_job(monkeypatch):
     for name, value in {"NTASKS": "4", "PROCID": "1", "NTASKS_PER_NODE": "2"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)

@@ -13,7 +13,7 @@ from datagen.files import read_table
 from metricnet import runs
 from segnet.comparison.cells import run_cell
 from segnet.comparison.plan import find_cell
-from segnet.comparison.run import commands, compare_methods
+from segnet.comparison.run import commands, compare_methods, run_alone
 from segnet.comparison.settings import SECTION, CompareSettings
 from segnet.config import TrainSettings
 
@@ -121,3 +121,19 @@ def test_the_folder_of_a_trained_run_is_refused_untouched(begin, settings_of):
         begin(settings)
     assert list(settings.out.iterdir()) == [config]
     assert config.read_text() == "[segnet.train]\nalpha = 0.0\n"
+
+
+def test_a_training_that_is_killed_is_told_with_its_log(tmp_path, monkeypatch):
+    # the end that a system out of memory makes
+    (tmp_path / "sitecustomize.py").write_text("import os\nprint('epoch 3')\nos.abort()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    log = tmp_path / "log.txt"
+    reason = run_alone(["compare"], str(tmp_path), str(log))
+    assert reason == f"ended by SIGABRT, perhaps for lack of memory; its last words are in {log}"
+
+
+def test_the_last_words_of_a_failed_command_are_its_reason(tmp_path):
+    log = tmp_path / "log.txt"
+    reason = run_alone(["compare", "--nothing"], str(tmp_path), str(log))
+    assert "No such option" in reason
+    assert reason in log.read_text()

@@ -1,3 +1,6 @@
+import resource
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -49,6 +52,22 @@ def test_a_damaged_entry_is_named(tiny_cohort, tmp_path):
     next(tmp_path.glob("*-time1.npy")).write_bytes(b"no array")
     with pytest.raises(InputError, match="are damaged; delete them"):
         cached_case(tmp_path, case, 1.0, 2)
+
+
+def test_a_cache_of_more_files_than_may_be_open_is_not_called_damaged(tiny_cohort, tmp_path):
+    case = read_cohort(tiny_cohort)[0]
+    cached_case(tmp_path, case, 1.0, 2)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 2, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            cached_case(tmp_path, case, 1.0, 2)
+        (read,) = read_cached_cases([case], 1.0, 2, tmp_path)  # which raises the limit
+        assert read.scans.truth.any()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > opened + 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_without_a_folder_nothing_is_written(tiny_cohort, tmp_path):

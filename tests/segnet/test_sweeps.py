@@ -89,3 +89,12 @@ def test_a_case_that_two_trainings_predicted_counts_once(pair):
     rows += sweep_thresholds("a", "method", pair, ["overlap"], (0.3,), 3.0)
     (point,) = summarise_sweep(rows, "threshold")
     assert (point.cases, point.clean_cases) == (1, 0)
+
+
+def test_a_case_that_more_trainings_predicted_weighs_no_more(pair):
+    (found,) = sweep_thresholds("a", "method", pair, ["overlap"], (0.3,), 3.0)
+    missed = found._replace(case="b", f1=0.0, truth_hits=0, false_lesions=4)
+    found = found._replace(f1=1.0, truth_hits=found.truth_lesions, false_lesions=0)
+    (point,) = summarise_sweep([found, found, found, missed], "threshold")
+    assert point.f1 == point.pooled_ltpr == 0.5
+    assert point.false_lesions_per_patient == 2
