@@ -55,7 +55,9 @@ def read_scans(case: Case, spacing_mm: float) -> Scans:
 
 
 def difference(
-    image: nib.Nifti1Image, other: nib.Nifti1Image, advice: str = "register them"
+    image: nib.Nifti1Image,
+    other: nib.Nifti1Image,
+    advice: str = "'datagen preprocess' registers them",
 ) -> str:
     """Say how the grids of two images differ, and what to do: `advice`, but for other axes."""
     shapes = [volumes.canonical_grid(one).shape for one in (image, other)]
@@ -79,6 +81,10 @@ def _apart_mm(image: nib.Nifti1Image, other: nib.Nifti1Image) -> float:
 def _normalised(
     scan: nib.Nifti1Image, path: Path, brain: Bool[np.ndarray, "x y z"], grid: Grid
 ) -> Float[np.ndarray, "x y z"]:
+    values = np.asanyarray(scan.dataobj)
+    signal = values[values != 0]
+    if signal.size and (signal == signal[0]).all():
+        raise InputError(f"{path} holds one value beside 0; is it a mask?")
     try:
         return volumes.normalise(resample(scan, grid), brain)
     except InputError as error:

@@ -24,6 +24,12 @@ _NO_MEMORY = "the memory does not suffice; work on smaller volumes or patches, o
 class SentenceGroup(click.Group):
     """Commands whose failures end in one sentence: exit code 2 for input, 1 for the machine."""
 
+    def __init__(
+        self, *args: Any, context_settings: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        own = {"help_option_names": ["-h", "--help"], **(context_settings or {})}
+        super().__init__(*args, context_settings=own, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see the class for what becomes of its errors."""
         _collect_seldom()

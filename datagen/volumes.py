@@ -182,7 +182,7 @@ def require_stripped(path: Path, signal: Bool[np.ndarray, "x y z"], grid: Grid) 
     if signal.mean() > _MOST_BRAIN or litres > _MOST_BRAIN_LITRES:
         raise InputError(
             f"{path} is not skull-stripped: {signal.mean():.0%} of it, {litres:.1f} litres, are "
-            "not 0; give a brain_mask"
+            "not 0; give a brain_mask, or let 'datagen preprocess' find the brain"
         )
 
 

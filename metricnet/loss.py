@@ -13,6 +13,7 @@ from metricnet.estimator import MULTIPLE, THRESHOLD, LesionEstimator
 from metricnet.guidance import GuidedEstimate
 
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
+_ROUNDING = 1e-3  # of a softmax in half precision
 
 
 class LesionWiseLoss(nn.Module):
@@ -40,16 +41,21 @@ class LesionWiseLoss(nn.Module):
         self.guided = guided
         # the published form sees a map as it is
         self._range = thresholds if guided and estimator.form == "structured" else (THRESHOLD,) * 2
-        self._taken = 0
+        self._taken, self._is_checked = 0, False
 
     @classmethod
-    def pretrained(cls, rule: Rule = "overlap", guided: bool = True) -> "LesionWiseLoss":
+    def pretrained(
+        cls,
+        rule: Rule = "overlap",
+        guided: bool = True,
+        thresholds: tuple[float, float] = (0.3, 0.7),
+    ) -> "LesionWiseLoss":
         """Return the loss of the estimator that comes with the package: nothing is downloaded.
 
         It was trained on patches of 64³ voxels of 1 mm, on scores under `rule`. Raises InputError
         where the package holds none for that rule.
         """
-        return cls(load_pretrained(rule).estimator, guided)
+        return cls(load_pretrained(rule).estimator, guided, thresholds)
 
     # it counts, and cuts maps in numpy: a compiled step runs it as it is
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -62,10 +68,34 @@ class LesionWiseLoss(nn.Module):
 
         Several classes count alike: F̂ of each, then the mean. Without a lesion in the truth, F̂ is
         near 1 where none is predicted, and near 0 elsewhere. Raises ValueError for a patch that the
-        estimator cannot take.
+        estimator cannot take, and, at the first call, for logits and other values out of range.
         """
+        self.require_maps(probability, truth)
         probability = self.at_thresholds(probability)
         return 1 - self.estimated_f1(probability, truth).mean()
+
+    def require_maps(
+        self,
+        probability: Float[Tensor, "batch class d h w"],
+        truth: Float[Tensor, "batch class d h w"],
+    ) -> None:
+        """Raise ValueError for logits, or for a truth of other values than 0 and 1.
+
+        Only the first call looks: a GPU would have to be waited for each time.
+        """
+        if self._is_checked:
+            return
+        self._is_checked = True
+        low, high = (float(end) for end in probability.detach().aminmax())
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
+            raise ValueError(
+                f"probabilities in [0, 1] are needed, found {low:g} to {high:g}; logits need a "
+                "sigmoid, or a softmax, first"
+            )
+        if ((truth != 0) & (truth != 1)).any():
+            raise ValueError(
+                "a truth of 0 and 1 is needed, in a channel for each class, after the probability"
+            )
 
     def at_thresholds(
         self, probability: Float[Tensor, "batch class d h w"], first: int | None = None

@@ -85,8 +85,10 @@ class TrustedLoss(nn.Module):
         """Return the loss with estimate, exact score and trust, to be logged.
 
         Each class is a sample of its own to the estimate; the gradient is that of all of them.
-        `first` counts the samples before these; see `LesionWiseLoss.at_thresholds`.
+        `first` counts the samples before these; see `LesionWiseLoss.at_thresholds`. Raises
+        ValueError where `LesionWiseLoss` does.
         """
+        self.loss.require_maps(probability, truth)
         probability, truth = (
             volume.as_subclass(Tensor).flatten(0, 1)[:, None] for volume in (probability, truth)
         )

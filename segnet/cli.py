@@ -25,16 +25,13 @@ def train(settings: TrainSettings) -> None:
     from metricnet.runs import say_if_new
     from segnet.training import MONITOR
     from segnet.training import train as train_network
-    from segnet.unread import unread_settings
+    from segnet.unread import say_if_never_on, unread_settings
 
     say_if_new(settings.out, settings.resume)
     if unread := unread_settings(settings):
         say(f"without effect beside the other settings: {', '.join(unread)}")
-    if settings.alpha and settings.epochs <= settings.alpha_warmup_epochs:
-        say(
-            f"--epochs {settings.epochs} ends within --alpha-warmup-epochs "
-            f"{settings.alpha_warmup_epochs}: F̂ is never switched on; train longer, or warm up less"
-        )
+    if never := say_if_never_on(settings):
+        say(never)
     history = train_network(settings)
     best = max(history, key=lambda row: row[MONITOR])
     if len(history) < settings.epochs:
@@ -123,9 +120,11 @@ def compare(settings: CompareSettings) -> None:
     code 3 where some trainings failed.
     """
     from segnet.comparison.cells import run_cell
-    from segnet.comparison.run import commands, compare_methods
+    from segnet.comparison.run import advice, commands, compare_methods
     from segnet.tables import print_sheets
 
+    for line in advice(settings):
+        click.echo(line, err=True)
     if settings.cell:
         say(f"finished {run_cell(settings, settings.cell).name}")
         return

@@ -1,6 +1,7 @@
 """Prediction of cases on visit 2's own grid: mask, probability map, and a table of lesions."""
 
 from collections.abc import Iterable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,7 +89,7 @@ def predict_usable(settings: PredictSettings) -> Predicted:
             errors[case.name] = str(error)
             continue
         if settings.cohort and not written:
-            _begin(settings, of_cases.values())
+            _begin(settings, predictor.name, of_cases.values())
         write_prediction(prediction, of_cases[case.name])
         found, written = found + len(prediction.lesions), written + 1
     if not written:
@@ -102,14 +103,15 @@ def predict_usable(settings: PredictSettings) -> Predicted:
     return Predicted(sentence, failures, notes)
 
 
-def _begin(settings: PredictSettings, of_cases: Iterable[PredictionPaths]) -> None:
+def _begin(settings: PredictSettings, name: str, of_cases: Iterable[PredictionPaths]) -> None:
     """Write which model and operating point the masks will be of, and remove those of another."""
     old = [path for paths in of_cases for path in paths if path.exists()]
     for path in old:
         require_writable(path)
     for path in old:
         path.unlink()
-    write_text(make_folder(settings.out) / CONFIG, format_recipe(SECTION, settings))
+    made_by = f"# by {name}, lesionwise {metadata.version('lesionwise')}\n"
+    write_text(make_folder(settings.out) / CONFIG, made_by + format_recipe(SECTION, settings))
 
 
 def paths_of(settings: PredictSettings, cases: Sequence[Case]) -> dict[str, PredictionPaths]:
@@ -185,10 +187,16 @@ def _cases(settings: PredictSettings) -> list[Case]:
     if not is_nifti(settings.out):
         raise InputError(f"--out {settings.out}: the mask's name must end in .nii.gz or .nii")
     given = [path for path in (settings.time1, settings.time2, settings.brain_mask) if path]
-    for path in paths_beside(settings.out):
+    paths = paths_beside(settings.out)
+    for path in paths:
         require_writable(path)
         if path.resolve() in [scan.resolve() for scan in given]:
             raise InputError(f"--out {settings.out} would overwrite {path}; choose another name")
+    if settings.out.is_file() and not paths.lesions.is_file():
+        raise InputError(
+            f"{settings.out} is there already, and no table of 'segnet predict' beside it; choose "
+            "another --out"
+        )
     name = settings.time2.name
     return [Case(name, name, settings.time1, settings.time2, brain_mask=settings.brain_mask)]
 

@@ -18,6 +18,16 @@ def unread_settings(settings: TrainSettings) -> list[str]:
     ]
 
 
+def say_if_never_on(settings: TrainSettings) -> str | None:
+    """Return a sentence on a training that ends before F̂ is switched on."""
+    if not settings.alpha or settings.epochs > settings.alpha_warmup_epochs:
+        return None
+    return (
+        f"--epochs {settings.epochs} ends within --alpha-warmup-epochs "
+        f"{settings.alpha_warmup_epochs}: F̂ is never switched on; train longer, or warm up less"
+    )
+
+
 def _readers(settings: TrainSettings) -> list[tuple[set[str], bool]]:
     """Settings that belong together, and whether the training reads them."""
     loss, alpha = settings.loss, settings.alpha > 0

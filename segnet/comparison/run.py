@@ -35,6 +35,7 @@ from segnet.evaluation.summaries import Summary, summarise
 from segnet.evaluation.sweeps import SweepPoint, summarise_sweep
 from segnet.operating_point import OperatingPoint
 from segnet.tables import Sheet, as_latex, as_markdown
+from segnet.unread import say_if_never_on
 
 LOG = "log.txt"
 
@@ -73,6 +74,20 @@ def prepare(settings: CompareSettings) -> list[Cell]:
     return unfinished
 
 
+def advice(settings: CompareSettings) -> list[str]:
+    """Sentences on methods that are not what their names say, before they are trained."""
+    if settings.finished or settings.cell:
+        return []
+    methods = [read_method(settings, name) for name in settings.methods]
+    trained = {
+        method.name: train_settings(method, settings.cohort, settings.out, 0)
+        for method in methods
+        if not method.baseline
+    }
+    said = {name: say_if_never_on(own) for name, own in trained.items()}
+    return [f"method '{name}': {sentence}" for name, sentence in said.items() if sentence]
+
+
 def _require_trainable(settings: CompareSettings, name: str) -> None:
     method = read_method(settings, name)
     if method.baseline:
@@ -80,7 +95,9 @@ def _require_trainable(settings: CompareSettings, name: str) -> None:
     try:
         training.require_possible(train_settings(method, settings.cohort, settings.out, 0))
     except InputError as error:
-        raise InputError(f"method '{name}': {error}") from error
+        raise InputError(
+            f"method '{name}': {error} (--method, once for each, takes others of the table alone)"
+        ) from error
 
 
 def commands(settings: CompareSettings) -> list[str]:

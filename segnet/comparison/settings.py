@@ -84,8 +84,12 @@ class CompareSettings(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> "CompareSettings":
-        if self.reference is not None and self.reference not in self.methods:
-            raise ValueError(f"reference '{self.reference}' is none of the methods")
+        is_tabulated = self.cell is None and not self.print_commands
+        if is_tabulated and self.reference is not None and self.reference not in self.methods:
+            raise ValueError(
+                f"reference '{self.reference}' is none of the methods; add --method "
+                f"'{self.reference}', or choose another --reference"
+            )
         alone = [name for name in ("cell", "print_commands", "finished") if getattr(self, name)]
         if len(alone) > 1:
             raise ValueError(f"give {' or '.join(alone)}, not both")

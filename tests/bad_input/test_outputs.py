@@ -70,6 +70,16 @@ def test_predict_refuses_to_write_over_its_own_scan(refuses):
     refuses(f"segnet predict --baseline empty {VISITS} --out {out}", out, "overwrite")
 
 
+def test_predict_refuses_to_write_over_a_mask_of_another_origin(refuses):
+    command = f"segnet predict --baseline empty {VISITS} --out one/truth.nii.gz"
+    refuses(command, "one/truth.nii.gz is there already, and no table of 'segnet predict'")
+
+
+def test_predict_writes_over_its_own_mask(work, call):
+    command = f"segnet predict --baseline empty {VISITS} --out new.nii.gz"
+    assert [call(command).exit_code for _ in range(2)] == [0, 0]
+
+
 def test_predict_keeps_the_cases_around_a_broken_one(work, call):
     Path("cohort/p1/flair_time02_on_middle_space.nii.gz").write_text("no scan")
     result = call("segnet predict --baseline empty --cohort cohort --out new")

@@ -107,8 +107,13 @@ def test_a_visit_of_one_intensity_is_refused_by_name(tmp_path, visits, save):
     _, time2, truth = visits(tmp_path / "a")
     brain = save(np.ones((12, 12, 12), bool), tmp_path / "brain.nii.gz")
     flat = save(np.full((12, 12, 12), 7, np.int16), tmp_path / "flat.nii.gz")
-    with pytest.raises(InputError, match=r"flat\.nii\.gz: the scan has one intensity"):
+    with pytest.raises(InputError, match=r"flat\.nii\.gz holds one value beside 0; is it a mask"):
         read_scans(Case("a", "a", flat, time2, truth, brain), 1.0)
+    edge = np.full((12, 12, 12), 7, np.int16)
+    edge[0] = 5
+    edge = save(edge, tmp_path / "edge.nii.gz")
+    with pytest.raises(InputError, match=r"edge\.nii\.gz: the scan has one intensity"):
+        read_scans(Case("a", "a", edge, time2, truth, brain), 1.0)
 
 
 def test_real_visits_are_read_in_both_orders(shared):

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from metricnet import LesionEstimator, LesionWiseLoss
+from metricnet import LesionEstimator, LesionWiseLoss, TrustedLoss
 from metricnet.estimator import SLOPE_FLOOR, lesion_f1
 from metricnet.exact import exact_f1
 from metricnet.guidance import cut_into_pieces, estimate_with_slope, guide
@@ -66,6 +66,22 @@ def test_any_patch_size_is_taken_and_filled_up_with_background(loss, maps):
         torch.nn.functional.pad(volume, (0, 2, 0, 0, 0, 2)) for volume in (probability, truth)
     ]
     assert loss(probability, truth).item() == pytest.approx(loss(*filled).item())
+
+
+@pytest.mark.parametrize("kind", [lambda loss: loss, lambda loss: TrustedLoss(loss, "geo", 1.0)])
+def test_logits_and_swapped_maps_are_refused(loss, maps, kind):
+    probability, truth = maps
+    with pytest.raises(ValueError, match="logits need a sigmoid, or a softmax, first"):
+        kind(loss)(torch.logit(probability, 1e-6), truth)
+    other = LesionWiseLoss(loss.estimator)
+    with pytest.raises(ValueError, match="a truth of 0 and 1 is needed"):
+        kind(other)(truth, probability)
+
+
+def test_the_package_s_loss_may_be_cut_at_one_half():
+    fixed = LesionWiseLoss.pretrained(thresholds=(0.5, 0.5))
+    maps = torch.rand(2, 1, 8, 8, 8)
+    assert torch.equal(fixed.at_thresholds(maps, 3), maps)
 
 
 def test_classes_count_alike(loss, maps):

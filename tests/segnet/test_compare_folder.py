@@ -13,7 +13,7 @@ from datagen.files import read_table
 from metricnet import runs
 from segnet.comparison.cells import run_cell
 from segnet.comparison.plan import find_cell
-from segnet.comparison.run import commands, compare_methods, run_alone
+from segnet.comparison.run import advice, commands, compare_methods, run_alone
 from segnet.comparison.settings import SECTION, CompareSettings
 from segnet.config import TrainSettings
 
@@ -81,8 +81,18 @@ def test_the_finished_are_tabulated_without_the_cohort_and_the_others_named(
 def test_of_the_table_the_chosen_methods_stay_in_its_order(settings_of):
     methods = {**BASELINES, "dice": {"alpha": 0.0}}
     assert list(settings_of(methods, method=("dice", "nothing")).methods) == ["nothing", "dice"]
-    with pytest.raises(ValueError, match="reference 'dice' is none of the methods"):
+    with pytest.raises(ValueError, match="'dice' is none of the methods; add --method 'dice'"):
         settings_of(methods, method=("nothing",), reference="dice")
+    one = settings_of(methods, method=("nothing",), reference="dice", print_commands=True)
+    assert list(one.methods) == ["nothing"]
+
+
+def test_a_method_whose_estimator_is_never_switched_on_is_told(settings_of):
+    methods = {"dice": {"alpha": 0.0}, "late": {"alpha": 3.0}, "soon": {"alpha_warmup_epochs": 0}}
+    told = advice(settings_of(methods, train={"epochs": 2}))
+    assert len(told) == 1
+    assert told[0].startswith("method 'late': --epochs 2 ends within --alpha-warmup-epochs 5")
+    assert not advice(settings_of(methods, train={"epochs": 2}, finished=True))
 
 
 def test_a_cell_needs_no_other_method_to_be_usable(settings_of):
