@@ -1,7 +1,7 @@
 """Cohorts of raw visits, made ready for detectors: see `datagen.raw_visits` for what is done."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +11,17 @@ from joblib import Parallel, cpu_count, delayed
 from nibabel.affines import apply_affine
 
 from datagen import volumes
-from datagen.cohort import read_cohort, write_cohort
+from datagen.cohort import own_list, read_cohort, write_cohort
 from datagen.errors import InputError
-from datagen.files import is_nifti, make_folder, nifti_stem, write_json, write_table, write_text
+from datagen.files import (
+    is_nifti,
+    make_folder,
+    nifti_stem,
+    read_table,
+    write_json,
+    write_table,
+    write_text,
+)
 from datagen.layouts import Case
 from datagen.overview import draw_overview
 from datagen.progress import track
@@ -71,6 +79,7 @@ def preprocess_cohort(
     `overview.png` and the maps back to the raw visits, `middle_to_time1.txt` and
     `middle_to_time2.txt`: 4 × 4 matrices, RAS+ millimetres. Raises InputError where no case can be
     used, where the folder is not empty and not to be resumed, or where it holds the raw scans.
+    A folder that is resumed keeps the cases that were listed in it before.
     """
     _require_apart(cases, out)
     if out.is_dir() and any(out.iterdir()) and not resume:
@@ -84,11 +93,24 @@ def preprocess_cohort(
     failures = [one for one in brought if isinstance(one, str)]
     if not outcomes:
         raise InputError(failures[0])
-    names = {outcome.case for outcome in outcomes}
-    usable = [_written(case, out / case.name) for case in cases if case.name in names]
-    write_table(out / "preprocess.csv", [row._asdict() for row in outcomes], Outcome._fields)
-    write_cohort(usable, out / "cohort.csv")
+    usable = {outcome.case: outcome for outcome in outcomes}
+    written = [_written(case, out / case.name) for case in cases if case.name in usable]
+    _list(written, usable, {case.name for case in cases} - usable.keys(), out)
     return Preprocessed(outcomes, failures)
+
+
+def _list(
+    written: Sequence[Case], outcomes: Mapping[str, Outcome], failed: Set[str], out: Path
+) -> None:
+    """Add cases to the lists of a folder; what an earlier call listed stays as it was edited."""
+    cases = {case.name: case for case in written}
+    rows: dict[str, dict[str, Any]] = {name: row._asdict() for name, row in outcomes.items()}
+    if own_list(out):
+        cases |= {case.name: case for case in read_cohort(out) if case.name not in failed}
+        known = read_table(out / "preprocess.csv")
+        rows = {row["case"]: dict(row) for row in known if row["case"] not in failed} | rows
+    write_table(out / "preprocess.csv", [rows[name] for name in sorted(rows)], Outcome._fields)
+    write_cohort((cases[name] for name in sorted(cases)), out / "cohort.csv")
 
 
 def _require_apart(cases: Sequence[Case], out: Path) -> None:

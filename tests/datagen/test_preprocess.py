@@ -11,7 +11,7 @@ from scipy import ndimage
 from datagen import raw_visits, registration
 from datagen.anatomy import deform, load_anatomy
 from datagen.cli import main
-from datagen.cohort import read_cohort
+from datagen.cohort import read_cohort, write_cohort
 from datagen.errors import InputError
 from datagen.files import read_table
 from datagen.layouts import Case
@@ -185,6 +185,16 @@ def test_a_case_that_cannot_be_used_does_not_stop_the_others(tmp_path):
     (case,) = read_cohort(tmp_path / "out")
     assert case.name == "b"
     assert _load(case.time2)[0].max() == 216
+    # another patient comes into the same folder, whose list was edited meanwhile
+    write_cohort([case._replace(split="test")], tmp_path / "out/cohort.csv")
+    shutil.copytree(tmp_path / "raw/b", tmp_path / "more/c")
+    arguments = ["preprocess", str(tmp_path / "more"), "--out", str(tmp_path / "out"), *words]
+    assert CliRunner().invoke(main, [*arguments, "--resume"]).exit_code == 0
+    assert [(c.name, c.split) for c in read_cohort(tmp_path / "out")] == [
+        ("b", "test"),
+        ("c", None),
+    ]
+    assert [row["case"] for row in read_table(tmp_path / "out/preprocess.csv")] == ["b", "c"]
 
 
 def test_a_visit_that_lost_its_place_is_registered_by_its_mass(rng):
