@@ -61,7 +61,8 @@ def prepare(case: Case, options: Options) -> Prepared:
         if not (np.asanyarray(visit.dataobj) > 0).any():
             raise InputError(f"{path} holds nothing above 0; is it the right file?")
     if not options.register and not volumes.same_grid(*visits):
-        raise InputError(f"{case.time1} and {case.time2} {difference(*visits)}")
+        how = difference(visits[0], visits[1], "leave --no-register out")
+        raise InputError(f"{case.time1} and {case.time2} {how}")
     if options.bias:
         visits = [
             _named(path, correct_bias, visit)

@@ -274,7 +274,7 @@ def test_visits_of_two_grids_need_to_be_registered(tmp_path):
         nib.save(nib.Nifti1Image(np.ones((edge,) * 3), np.eye(4)), tmp_path / f"{name}.nii.gz")
     words = [tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", "--out", tmp_path / "out"]
     failed = _refused(*words, "--no-register")
-    assert "lie on different grids, (8, 8, 8) and (9, 9, 9); register them" in failed
+    assert "lie on different grids, (8, 8, 8) and (9, 9, 9); leave --no-register out" in failed
 
 
 def test_a_sheared_scan_and_an_empty_one_are_told(tmp_path):
