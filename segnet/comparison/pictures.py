@@ -1,8 +1,9 @@
 """The figures of a comparison: each method's scores by themselves, and L-F1 against Dice."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,6 +12,7 @@ from segnet.evaluation.summaries import NO_RULE, Summary
 from segnet.tables import name_of
 
 _MEAN, _SEED = "#0072B2", "#D55E00"
+_NAME_HEIGHT = 0.04  # of a panel: a line of text
 
 
 def draw_methods(summaries: Sequence[Summary], seeds: Sequence[SeedMean]) -> Figure:
@@ -41,7 +43,7 @@ def draw_methods(summaries: Sequence[Summary], seeds: Sequence[SeedMean]) -> Fig
 def draw_front(summaries: Sequence[Summary]) -> Figure:
     """L-F1 against the Dice coefficient, a panel per rule, a labelled dot per method.
 
-    The line is the front: methods that no other one beats in both.
+    The line is the front: methods that no other one beats in both. Names stand beside the panel.
     """
     rules = [rule for rule in dict.fromkeys(one.rule for one in summaries) if rule != NO_RULE]
     dice = _means(summaries, NO_RULE, "dice")
@@ -51,18 +53,39 @@ def draw_front(summaries: Sequence[Summary]) -> Figure:
         points = {method: (dice[method], f1[method]) for method in f1 if method in dice}
         front = _front(list(points.values()))
         axes.plot([x for x, _ in front], [y for _, y in front], color=_SEED, alpha=0.4, lw=1)
-        middle = sum(x for x, _ in points.values()) / max(len(points), 1)
-        for method, point in points.items():
+        for point in points.values():
             axes.plot(*point, "o", color=_SEED if point in front else _MEAN, ms=5)
-            # towards the middle: beside the edge a name would be cut off
-            side, align = (-5, "right") if point[0] > middle else (5, "left")
+        for (method, point), height in zip(points.items(), _apart(points.values()), strict=True):
             axes.annotate(
-                method, point, (side, 3), textcoords="offset points", ha=align, fontsize="x-small"
+                method,
+                point,
+                (1.02, height),
+                textcoords=axes.get_yaxis_transform(),
+                va="center",
+                fontsize="x-small",
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": "0.7",
+                    "lw": 0.5,
+                    "shrinkA": 0,
+                    "relpos": (0, 0.5),
+                },
             )
         axes.set(xlabel=name_of("dice"), ylabel=f"{name_of('f1')}, rule {rule}")
-        axes.margins(x=0.15)
         axes.grid(alpha=0.3)
     return figure
+
+
+def _apart(points: Collection[tuple[float, float]]) -> list[float]:
+    """Heights of the points' names beside the panel: in order, near them, none on another."""
+    heights = np.array([y for _, y in points])
+    least = _NAME_HEIGHT * max(float(np.ptp(heights)), 0.1)
+    placed = np.zeros_like(heights)
+    above = np.inf
+    for index in np.argsort(-heights, kind="stable"):
+        placed[index] = above = min(heights[index], above - least)
+    shifted: list[float] = (placed + (heights - placed).mean()).tolist()
+    return shifted
 
 
 def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

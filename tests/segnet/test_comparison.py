@@ -1,9 +1,12 @@
 """Methods × folds × seeds: who is tested when, what is averaged, and what is compared."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 
 from datagen.errors import InputError
 from datagen.files import write_table
@@ -185,3 +188,19 @@ def test_the_front_holds_what_no_other_method_beats_in_both():
     front = list(zip(line.get_xdata(), line.get_ydata(), strict=True))
     assert np.allclose(front, [scores[name] for name in "abc"])
     assert {text.get_text() for text in figure.axes[0].texts} == set(scores)
+
+
+def test_no_name_lies_on_another_beside_the_front():
+    scores = {f"method {n}": (0.5, f1) for n, f1 in enumerate((0.1, 0.6, 0.601, 0.602, 0.7))}
+    summaries = [
+        summarise(Values(method, rule, metric, {"case": value}), {"case": "p"}, 100, 0)
+        for method, (dice, f1) in scores.items()
+        for rule, metric, value in ((NO_RULE, "dice", dice), ("overlap", "f1", f1))
+    ]
+    figure = draw_front(summaries)
+    figure.draw_without_rendering()
+    # of an annotation, its line would count too
+    boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    heights = [box.y0 for box in boxes]
+    assert heights == sorted(heights)
