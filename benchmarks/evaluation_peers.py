@@ -43,7 +43,8 @@ def main(truth_path: str, prediction_path: str, repeats: int) -> None:
 
 
 def _ours(truth: Any, prediction: Any, spacing_mm: Any, with_lesions: bool) -> str:
-    from datagen.lesions import foreground_box, match_lesions, score_lesions
+    from datagen.boxes import foreground_box
+    from datagen.lesions import match_lesions, score_lesions
     from datagen.volumes import Grid
     from segnet.evaluation.lesion_rows import list_lesions
     from segnet.evaluation.surfaces import score_surfaces

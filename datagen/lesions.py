@@ -7,6 +7,8 @@ import cc3d
 import numpy as np
 from jaxtyping import Bool, Integer
 
+from datagen.boxes import foreground_box
+
 Rule = Literal["overlap", "geo", "msseg2"]
 
 # the challenge's detection rule, Commowick et al., MSSEG-2 evaluation criteria (2021)
@@ -118,18 +120,6 @@ def label_lesions(
     whole = np.zeros(mask.shape, labels.dtype)
     whole[box] = labels
     return whole, int(count)
-
-
-def foreground_box(mask: Bool[np.ndarray, "x y z"]) -> tuple[slice, slice, slice]:
-    """Smallest box that holds every voxel of the mask; its first voxel where it is empty."""
-    low, high = [0, 0, 0], list(mask.shape)
-    for axis in range(3):  # each cut leaves less to look at for the next
-        inside = mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(inside.any(axis=others))
-        low[axis] = int(filled[0]) if filled.size else 0
-        high[axis] = int(filled[-1]) + 1 if filled.size else 1
-    return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
 
 
 def score_lesions(

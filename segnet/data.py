@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datagen import volumes
+from datagen.boxes import foreground_box
 from datagen.errors import InputError
 from datagen.layouts import Case
 from datagen.progress import track
@@ -112,9 +113,7 @@ def crop_to_brain(scans: Scans) -> Scans:
 
 
 def _brain_box(scans: Scans) -> tuple[slice, ...]:
-    points = np.argwhere(scans.brain | scans.truth)
-    low, high = points.min(axis=0), points.max(axis=0) + 1
-    return tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    return foreground_box(scans.brain | scans.truth)
 
 
 def _cropped(scans: Scans, box: tuple[slice, ...]) -> Scans:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, UInt8
 from matplotlib.image import imsave
 
 from datagen import volumes
-from datagen.lesions import foreground_box
+from datagen.boxes import foreground_box
 from datagen.volumes import Grid
 
 _MARGIN_VOXELS = 3

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from datagen import volumes
+from datagen.boxes import foreground_box
 from datagen.cohort import of_split, read_cohort
 from datagen.errors import InputError
 from datagen.files import NIFTI, is_nifti, nifti_stem
 from datagen.layouts import Case
-from datagen.lesions import foreground_box
 from datagen.scans import difference
 from datagen.sources import is_cohort
 from datagen.volumes import Grid

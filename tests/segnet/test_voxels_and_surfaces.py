@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import ndimage
 
-from datagen.lesions import foreground_box
+from datagen.boxes import foreground_box
 from segnet.evaluation.surfaces import score_surfaces, surface_of, volume_hd95_mm
 from segnet.evaluation.voxelwise import dice_coefficient, score_voxels
 
