@@ -1,7 +1,7 @@
 """Cohorts of raw visits, made ready for detectors: see `datagen.raw_visits` for what is done."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +60,13 @@ class Preprocessed(NamedTuple):
     failures: list[str]
 
 
+class Lists(NamedTuple):
+    """The rows of a folder's `cohort.csv` and `preprocess.csv`, by case."""
+
+    cases: dict[str, Case]
+    rows: dict[str, dict[str, Any]]
+
+
 def list_raw(raw: Sequence[Path]) -> list[Case]:
     """List the cases of a cohort, or the one whose two visits are named."""
     if len(raw) == 2 and all(is_nifti(path) for path in raw):
@@ -82,6 +89,8 @@ def preprocess_cohort(
     A folder that is resumed keeps the cases that were listed in it before.
     """
     _require_apart(cases, out)
+    # read before the work of hours
+    known = _read_lists(out) if resume and own_list(out) else Lists({}, {})
     if out.is_dir() and any(out.iterdir()) and not resume:
         raise InputError(f"{out} is not empty; choose another --out, or go on there with --resume")
     make_folder(out)
@@ -93,31 +102,33 @@ def preprocess_cohort(
     failures = [one for one in brought if isinstance(one, str)]
     if not outcomes:
         raise InputError(failures[0])
-    usable = {outcome.case: outcome for outcome in outcomes}
-    written = [_written(case, out / case.name) for case in cases if case.name in usable]
-    _list(written, usable, {case.name for case in cases} - usable.keys(), out)
+    _write_lists(known, cases, outcomes, out)
     return Preprocessed(outcomes, failures)
 
 
-def _list(
-    written: Sequence[Case], outcomes: Mapping[str, Outcome], failed: Set[str], out: Path
+def _read_lists(out: Path) -> Lists:
+    rows = {row.get("case", ""): dict[str, Any](row) for row in read_table(out / "preprocess.csv")}
+    return Lists({case.name: case for case in read_cohort(out)}, rows)
+
+
+def _write_lists(
+    known: Lists, cases: Sequence[Case], outcomes: Sequence[Outcome], out: Path
 ) -> None:
-    """Add cases to the lists of a folder; what an earlier call listed stays as it was edited."""
-    cases = {case.name: case for case in written}
-    rows: dict[str, dict[str, Any]] = {name: row._asdict() for name, row in outcomes.items()}
-    if own_list(out):
-        cases |= {case.name: case for case in read_cohort(out) if case.name not in failed}
-        known = read_table(out / "preprocess.csv")
-        rows = {row["case"]: dict(row) for row in known if row["case"] not in failed} | rows
-    write_table(out / "preprocess.csv", [rows[name] for name in sorted(rows)], Outcome._fields)
-    write_cohort((cases[name] for name in sorted(cases)), out / "cohort.csv")
+    """Add cases to the lists of a folder; a row of an earlier call stays as it was edited."""
+    rows = known.rows | {outcome.case: outcome._asdict() for outcome in outcomes}
+    listed = {case.name: _written(case, out / case.name) for case in cases} | known.cases
+    failed = {case.name for case in cases} - {outcome.case for outcome in outcomes}
+    names = sorted(listed.keys() - failed)
+    done = [rows[name] for name in names if name in rows]  # a list may be extended by hand
+    write_table(out / "preprocess.csv", done, Outcome._fields)
+    write_cohort((listed[name] for name in names), out / "cohort.csv")
 
 
 def _require_apart(cases: Sequence[Case], out: Path) -> None:
     """Refuse a folder in which raw scans lie: prepared ones may have the same names."""
-    for case in cases:
-        if case.time1.resolve().is_relative_to(out.resolve()):
-            raise InputError(f"--out {out} holds the raw scan {case.time1}; choose another folder")
+    for scan in (path for case in cases for path in (case.time1, case.time2)):
+        if scan.resolve().is_relative_to(out.resolve()):
+            raise InputError(f"--out {out} holds the raw scan {scan}; choose another folder")
 
 
 def _try(case: Case, folder: Path, options: Options, threads: int) -> Outcome | str:

@@ -58,7 +58,10 @@ def share_of_batch(batch: int, devices: int) -> int:
     processes = here * machines
     there = torch.cuda.device_count() if torch.cuda.is_available() else here
     if here > there:
-        raise InputError(f"--devices {here}: this machine has {counted(there, 'GPU')}")
+        raise InputError(
+            f"--devices {here}: each process needs a GPU, and this machine has "
+            f"{counted(there, 'GPU')}"
+        )
     if batch % processes:
         raise InputError(
             f"--batch {batch} cannot be dealt to {processes} processes; give a multiple of it"

@@ -81,11 +81,10 @@ class LesionWiseLoss(nn.Module):
     ) -> None:
         """Raise ValueError for logits, or for a truth of other values than 0 and 1.
 
-        Only the first call looks: a GPU would have to be waited for each time.
+        Once they are right nobody looks any more: a GPU would have to be waited for each time.
         """
         if self._is_checked:
             return
-        self._is_checked = True
         low, high = (float(end) for end in probability.detach().aminmax())
         if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ValueError(
@@ -96,6 +95,7 @@ class LesionWiseLoss(nn.Module):
             raise ValueError(
                 "a truth of 0 and 1 is needed, in a channel for each class, after the probability"
             )
+        self._is_checked = True
 
     def at_thresholds(
         self, probability: Float[Tensor, "batch class d h w"], first: int | None = None

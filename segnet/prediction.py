@@ -110,7 +110,8 @@ def _begin(settings: PredictSettings, name: str, of_cases: Iterable[PredictionPa
         require_writable(path)
     for path in old:
         path.unlink()
-    made_by = f"# by {name}, lesionwise {metadata.version('lesionwise')}\n"
+    # a comment ends with its line
+    made_by = f"# by {' '.join(name.split())}, lesionwise {metadata.version('lesionwise')}\n"
     write_text(make_folder(settings.out) / CONFIG, made_by + format_recipe(SECTION, settings))
 
 

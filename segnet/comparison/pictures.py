@@ -78,6 +78,8 @@ def draw_front(summaries: Sequence[Summary]) -> Figure:
 
 def _apart(points: Collection[tuple[float, float]]) -> list[float]:
     """Heights of the points' names beside the panel: in order, near them, none on another."""
+    if not points:
+        return []
     heights = np.array([y for _, y in points])
     least = _NAME_HEIGHT * max(float(np.ptp(heights)), 0.1)
     placed = np.zeros_like(heights)

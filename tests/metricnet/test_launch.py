@@ -54,7 +54,7 @@ def test_more_devices_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert launch.share_of_batch(4, 1) == 4
-    with pytest.raises(InputError, match="--devices 2: this machine has 1 GPU"):
+    with pytest.raises(InputError, match="each process needs a GPU, and this machine has 1 GPU"):
         launch.share_of_batch(4, 2)
 
 

@@ -190,6 +190,11 @@ def test_the_front_holds_what_no_other_method_beats_in_both():
     assert {text.get_text() for text in figure.axes[0].texts} == set(scores)
 
 
+def test_a_comparison_without_a_defined_score_has_an_empty_front():
+    undefined = summarise(Values("a", "msseg2", "f1", {"case": None}), {"case": "p"}, 100, 0)
+    assert not draw_front([undefined]).axes[0].texts
+
+
 def test_no_name_lies_on_another_beside_the_front():
     scores = {f"method {n}": (0.5, f1) for n, f1 in enumerate((0.1, 0.6, 0.601, 0.602, 0.7))}
     summaries = [
