@@ -101,6 +101,8 @@ def preprocess_cohort(
     outcomes = [one for one in brought if isinstance(one, Outcome)]
     failures = [one for one in brought if isinstance(one, str)]
     if not outcomes:
+        if not any(out.iterdir()):
+            out.rmdir()
         raise InputError(failures[0])
     _write_lists(known, cases, outcomes, out)
     return Preprocessed(outcomes, failures)

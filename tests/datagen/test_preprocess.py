@@ -287,6 +287,7 @@ def test_a_sheared_scan_and_an_empty_one_are_told(tmp_path):
     assert "a.nii.gz: correct bias failed (its axes are not at right angles" in failed
     failed = _refused(first, second, "--out", tmp_path / "out")
     assert "b.nii.gz holds nothing above 0" in failed
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_simpleitk_the_extra_is_named(monkeypatch, tmp_path):
