@@ -6,12 +6,19 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import xdist
 from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
 
-# What is first imported by a module whose types are checked is compiled anew, from its source: half
-# a minute in each process. Imported here, it comes from its compiled files.
-for library in (
+# a busy machine is no bug, and a run is to be repeatable
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
+
+# half a minute and more each: begun first, they leave no worker alone at the end
+SLOW = "compare processes resume build phantom preprocess pipeline export cluster build_recorded"
+LARGE_LIBRARIES = (
     "jinja2",
     "matplotlib.figure",
     "monai.losses",
@@ -21,24 +28,26 @@ for library in (
     "pytorch_lightning.loggers",
     "rich.table",
     "sklearn",
-):
-    import_module(library)
-
-# a busy machine is no bug, and a run is to be repeatable
-settings.register_profile(
-    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("steady")
-
-# minutes each: begun first, they leave no worker alone at the end
-SLOW = [f"test_{name}.py" for name in ("cluster", "resume", "processes", "compare", "build")]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 EDGE = 40
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import the large libraries where tests are run: from their compiled files.
+
+    What is first imported by a module whose types are checked is compiled anew, from its source:
+    half a minute in each process.
+    """
+    if xdist.is_xdist_controller(session):
+        return
+    for library in LARGE_LIBRARIES:
+        import_module(library)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the slow files first."""
-    items.sort(key=lambda item: item.path.name not in SLOW)
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in SLOW.split())
 
 
 @pytest.fixture

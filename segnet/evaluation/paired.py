@@ -12,6 +12,7 @@ from segnet.evaluation.patients import CleanCase
 from segnet.evaluation.summaries import Values
 
 _DIGITS = 9  # equal scores may differ in the last bits, and would tie no more
+_MOST_PERMUTED = 13  # cases; scipy takes the normal approximation of ties from here on
 _CLEAN_SCORES = ("false_lesions", "false_volume_mm3")
 
 
@@ -135,10 +136,31 @@ def compare_two(one: Values, other: Values) -> Comparison:
     nonzero = differences[differences != 0]
     p, effect_size = 1.0, 0.0
     if nonzero.size:
-        p = float(stats.wilcoxon(nonzero).pvalue)
-        ranks = stats.rankdata(np.abs(nonzero))
-        effect_size = float(np.sum(ranks * np.sign(nonzero)) / ranks.sum())
+        signed_ranks = stats.rankdata(np.abs(nonzero)) * np.sign(nonzero)
+        p = _p_value(nonzero, signed_ranks)
+        effect_size = float(signed_ranks.sum() / np.abs(signed_ranks).sum())
     return Comparison(*head, len(shared), float(differences.mean()), p, None, effect_size)
+
+
+def _p_value(
+    differences: Float[np.ndarray, " cases"], signed_ranks: Float[np.ndarray, " cases"]
+) -> float:
+    """Two-sided p of the Wilcoxon signed-rank test, as `scipy.stats.wilcoxon` chooses its form.
+
+    Few cases with ties are its slow one: it ranks anew for each of all changes of sign, which
+    leave the ranks as they are. Here each is a sum, the same p in a fortieth of the time.
+    """
+    has_ties = np.unique(np.abs(signed_ranks)).size < signed_ranks.size
+    if not has_ties or signed_ranks.size > _MOST_PERMUTED:
+        return float(stats.wilcoxon(differences).pvalue)
+    tested = stats.permutation_test(
+        (signed_ranks,),
+        lambda ranks, axis: np.maximum(ranks, 0).sum(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**_MOST_PERMUTED,
+    )
+    return float(tested.pvalue)
 
 
 def _families(values: Sequence[Values]) -> list[list[Values]]:

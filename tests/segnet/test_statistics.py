@@ -48,6 +48,13 @@ def test_the_test_is_that_of_scipy_and_the_effect_is_1_when_one_always_wins():
     assert row.mean_difference == pytest.approx(np.mean(first) - np.mean(second))
 
 
+@pytest.mark.parametrize("cases", [2, 6, 9, 13, 14])
+def test_ties_are_tested_as_scipy_tests_them(cases, rng):
+    differences = rng.choice([-0.2, -0.1, 0.1, 0.2, 0.3], cases)
+    (row,) = compare([values("a", *differences), values("b", *np.zeros(cases))])
+    assert row.p == pytest.approx(stats.wilcoxon(np.round(differences, 9)).pvalue, abs=1e-12)
+
+
 def test_equal_methods_do_not_differ():
     (row,) = compare([values("a", 0.5, 0.6), values("b", 0.5, 0.6)])
     assert (row.p, row.p_holm, row.effect_size) == (1.0, 1.0, 0.0)
