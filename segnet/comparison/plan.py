@@ -12,7 +12,7 @@ from datagen.config import require_own
 from datagen.errors import InputError
 from datagen.files import make_folder
 from datagen.layouts import Case
-from segnet.comparison.settings import SECTION, CompareSettings, read_method
+from segnet.comparison.settings import SECTION, CompareSettings, find_name, read_method
 from segnet.splits import with_active_validation
 
 
@@ -55,14 +55,19 @@ def _cells_of(settings: CompareSettings, names: Iterable[str]) -> list[Cell]:
 
 def find_cell(settings: CompareSettings, name: str) -> Cell:
     """Return the cell of a name; InputError where the table has none."""
+    method, *numbers = name.rsplit("/", 2)
+    try:
+        method = find_name(method, settings.methods)
+    except ValueError as error:
+        raise InputError(f"--cell {name}: {error}") from error
     # the other methods may need what this machine does not have
-    named = [method for method in settings.methods if name.startswith(f"{method}/")]
-    cells = {cell.name: cell for cell in _cells_of(settings, named or settings.methods)}
-    if name not in cells:
+    cells = {cell.name: cell for cell in _cells_of(settings, [method])}
+    wanted = "/".join([method, *numbers])
+    if wanted not in cells:
         raise InputError(
-            f"--cell {name} is not in the table; its first cell is {next(iter(cells))}"
+            f"--cell {name} is not in the table; the method's first cell is {next(iter(cells))}"
         )
-    return cells[name]
+    return cells[wanted]
 
 
 def fold_cohort(out: Path, fold: int) -> Path:

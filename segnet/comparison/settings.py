@@ -1,5 +1,8 @@
 """Settings of 'segnet compare', and from them those of each single training."""
 
+import difflib
+import unicodedata
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -76,11 +79,20 @@ class CompareSettings(Settings):
         for name in self.table:
             if not name or name.startswith(".") or set(name) & set("/\\\n\r\t"):
                 raise ValueError(f"'{name}' cannot name a method; it becomes a folder's name")
-        unknown = next((name for name in self.method if name not in self.table), None)
-        if unknown is not None:
-            known = ", ".join(self.table)
-            raise ValueError(f"method '{unknown}' is not in the table; it has {known}")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: dict[str, Any]) -> dict[str, Any]:
+        table = values.get("methods")
+        if not isinstance(table, dict) or not table:
+            return values
+        named = dict(values)
+        if named.get("reference"):
+            named["reference"] = find_name(named["reference"], table, "reference")
+        if named.get("method"):
+            named["method"] = tuple(find_name(name, table) for name in named["method"])
+        return named
 
     @model_validator(mode="after")
     def _fits(self) -> "CompareSettings":
@@ -98,6 +110,30 @@ class CompareSettings(Settings):
         if any(not 0 <= seed <= MAX_SEED for seed in self.seeds):
             raise ValueError("a seed lies between 0 and 2^63 - 1")
         return self
+
+
+def find_name(typed: str, table: Collection[str], setting: str = "method") -> str:
+    """Return the method of a table that was typed, perhaps in other case or without accents.
+
+    Raises ValueError, with the setting that named it, where the table has none.
+
+    >>> find_name("dice + 3 (1 - f)", ["Dice", "Dice + 3 (1 - F̂)"])
+    'Dice + 3 (1 - F̂)'
+    """
+    if typed in table:
+        return typed
+    plain = {_plain(name): name for name in table}
+    if _plain(typed) in plain and len(plain) == len(table):
+        return plain[_plain(typed)]
+    near = difflib.get_close_matches(_plain(typed), plain, n=1)
+    meant = f"; did you mean '{plain[near[0]]}'?" if near else f"; it has {', '.join(table)}"
+    raise ValueError(f"{setting} '{typed}' is not in the table{meant}")
+
+
+def _plain(name: str) -> str:
+    """Return the name as any keyboard types it: no accents, small letters."""
+    parts = unicodedata.normalize("NFKD", name.replace("−", "-"))
+    return "".join(letter for letter in parts if not unicodedata.combining(letter)).casefold()
 
 
 class Method(NamedTuple):

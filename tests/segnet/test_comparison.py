@@ -7,13 +7,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from matplotlib.text import Text
+from pydantic import ValidationError
 
 from datagen.errors import InputError
 from datagen.files import write_table
 from datagen.layouts import Case
 from segnet.comparison.gathering import over_seeds, read_rows
 from segnet.comparison.pictures import draw_front, draw_methods
-from segnet.comparison.plan import deal_folds, find_cell, list_cells
+from segnet.comparison.plan import Cell, deal_folds, find_cell, list_cells
 from segnet.comparison.settings import CompareSettings, read_method, train_settings
 from segnet.comparison.tabulation import MethodCost, SeedMean, against, papers_sheet
 from segnet.evaluation.case import CaseScore
@@ -209,3 +210,25 @@ def test_no_name_lies_on_another_beside_the_front():
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
     heights = [box.y0 for box in boxes]
     assert heights == sorted(heights)
+
+
+@pytest.mark.parametrize("typed", ["Dice + 3 (1 - F̂)", "dice + 3 (1 − f)", "Dice + 3 (1 - F)"])
+def test_a_method_may_be_typed_plainly(typed):
+    table = {"Dice": {"loss": "dice"}, "Dice + 3 (1 - F̂)": {"alpha": 3.0}}
+    settings = CompareSettings(cohort="c", methods=table, method=[typed], reference=typed)
+    assert list(settings.methods) == [settings.reference] == ["Dice + 3 (1 - F̂)"]
+    assert find_cell(settings, f"{typed}/0/1") == Cell("Dice + 3 (1 - F̂)", 0, 1)
+
+
+def test_a_method_that_is_mistyped_is_told_the_nearest():
+    table = {"Dice": {"loss": "dice"}, "Dice + FOG": {"loss": "fog"}}
+    with pytest.raises(ValidationError, match=r"did you mean 'Dice \+ FOG'"):
+        CompareSettings(cohort="c", methods=table, method=["Dice+FOG"])
+    with pytest.raises(InputError, match=r"--cell Dice FOG/0/0: .*mean 'Dice \+ FOG'"):
+        find_cell(CompareSettings(cohort="c", methods=table), "Dice FOG/0/0")
+
+
+def test_a_name_that_two_methods_share_but_for_case_is_asked_for():
+    table = {"dice": {"loss": "dice"}, "Dice": {"loss": "dice"}}
+    with pytest.raises(ValidationError, match="is not in the table"):
+        CompareSettings(cohort="c", methods=table, method=["DICE"])
