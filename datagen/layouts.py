@@ -81,7 +81,10 @@ def _msseg2_files(folder: Path) -> dict[str, Path]:
         if found:
             files[key] = found[0]
         elif key in ("time1", "time2"):
-            raise InputError(f"case {folder.name}: {folder / stem}.nii.gz is missing")
+            raise InputError(
+                f"case {folder.name}: {folder / stem}.nii.gz is missing; add it, or move the case "
+                "out of the cohort"
+            )
     return files
 
 

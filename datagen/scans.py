@@ -27,6 +27,11 @@ class Scans(NamedTuple):
     truth: Bool[np.ndarray, "x y z"]
     grid: Grid
 
+    @property
+    def is_one_scan(self) -> bool:
+        """Tell whether both visits are the same scan, in which nothing can be new."""
+        return np.array_equal(self.time1, self.time2)
+
 
 def read_scans(case: Case, spacing_mm: float) -> Scans:
     """Read one case onto its working grid of cubic voxels.

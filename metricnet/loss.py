@@ -67,8 +67,9 @@ class LesionWiseLoss(nn.Module):
         """Return the scalar loss in [0, 1]; probability in [0, 1], truth 0 or 1.
 
         Several classes count alike: F̂ of each, then the mean. Without a lesion in the truth, F̂ is
-        near 1 where none is predicted, and near 0 elsewhere. Raises ValueError for a patch that the
-        estimator cannot take, and, at the first call, for logits and other values out of range.
+        near 1 where none is predicted, and near 0 elsewhere. Raises ValueError for other shapes,
+        for a patch that the estimator cannot take, and, at the first call, for logits and other
+        values out of range.
         """
         self.require_maps(probability, truth)
         probability = self.at_thresholds(probability)
@@ -79,10 +80,11 @@ class LesionWiseLoss(nn.Module):
         probability: Float[Tensor, "batch class d h w"],
         truth: Float[Tensor, "batch class d h w"],
     ) -> None:
-        """Raise ValueError for logits, or for a truth of other values than 0 and 1.
+        """Raise ValueError for other shapes, for logits, or a truth of other values than 0 and 1.
 
-        Once they are right nobody looks any more: a GPU would have to be waited for each time.
+        Once the values are right nobody looks any more: a GPU would have to be waited for.
         """
+        require_shapes(tuple(probability.shape), tuple(truth.shape))
         if self._is_checked:
             return
         low, high = (float(end) for end in probability.detach().aminmax())
@@ -144,8 +146,9 @@ class LesionWiseLoss(nn.Module):
         volume = volume.as_subclass(Tensor).float()
         sides, patch = tuple(volume.shape[2:]), self.estimator.patch
         if self.estimator.form == "published" and sides != (patch,) * 3:
-            found = " x ".join(str(side) for side in sides)
-            raise ValueError(f"the estimator was trained on patches of {patch}³, got {found}")
+            raise ValueError(
+                f"the estimator was trained on patches of {patch}³, got {_shown(sides)}"
+            )
         missing = [size for side in reversed(sides) for size in (0, -side % MULTIPLE)]
         return functional.pad(volume.flatten(0, 1)[:, None], missing)
 
@@ -164,3 +167,16 @@ class LesionWiseLoss(nn.Module):
         super().train(mode)
         self.estimator.eval()
         return self
+
+
+def require_shapes(probability: tuple[int, ...], truth: tuple[int, ...]) -> None:
+    """Raise ValueError where two volumes are not both of batch × class × three sides."""
+    if len(probability) != 5 or probability != truth:
+        raise ValueError(
+            "probability and truth of one shape are needed, batch x class x depth x height x "
+            f"width; got {_shown(probability)} and {_shown(truth)}"
+        )
+
+
+def _shown(sides: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in sides) or "a number"

@@ -49,12 +49,16 @@ class Predicted(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What is found in one case, on the grid of its second visit."""
+    """What is found in one case, on the grid of its second visit.
+
+    `is_one_scan` tells of visits that do not differ in a voxel.
+    """
 
     labels: UInt8[np.ndarray, "x y z"]
     probability: Float32[np.ndarray, "x y z"]
     lesions: list[Detection]
     time2: nib.Nifti1Image
+    is_one_scan: bool
 
 
 def predict(settings: PredictSettings) -> str:
@@ -91,6 +95,11 @@ def predict_usable(settings: PredictSettings) -> Predicted:
         if settings.cohort and not written:
             _begin(settings, predictor.name, of_cases.values())
         write_prediction(prediction, of_cases[case.name])
+        if prediction.is_one_scan:
+            notes.append(
+                f"case {case.name}: both visits are the same scan, in which nothing can be new; "
+                "was the wrong file named?"
+            )
         found, written = found + len(prediction.lesions), written + 1
     if not written:
         raise InputError(errors[cases[0].name])
@@ -148,7 +157,7 @@ def predict_case(case: Case, predictor: Predictor, settings: PredictSettings) ->
     of_lesions = np.clip(of_models.sum(axis=1), 0, 1)
     threshold, _ = point_of(settings)
     detections = list_lesions(labels > 0, probability, grid, of_lesions, threshold)
-    return Prediction(labels, probability, detections, time2)
+    return Prediction(labels, probability, detections, time2, scans.is_one_scan)
 
 
 def write_prediction(prediction: Prediction, paths: PredictionPaths) -> None:

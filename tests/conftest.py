@@ -80,7 +80,8 @@ def _write_case(folder: Path, number: int) -> None:
     for x, y, z in rng.integers(8, EDGE - 12, (0 if number == 3 else 5, 3)):
         truth[x : x + 3, y : y + 3, z : z + 2] = True
     tissue = rng.normal(500, 40, brain.shape) * brain
-    visits = (tissue, tissue + 300 * truth)
+    noise = rng.normal(0, 2, brain.shape) * brain
+    visits = (tissue, tissue + 300 * truth + noise)
     folder.mkdir(parents=True)
     for visit, scan in enumerate(visits, start=1):
         _save(scan.astype(np.int16), folder / f"flair_time0{visit}_on_middle_space.nii.gz")

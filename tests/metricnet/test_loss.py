@@ -7,6 +7,7 @@ from metricnet import LesionEstimator, LesionWiseLoss, TrustedLoss
 from metricnet.estimator import SLOPE_FLOOR, lesion_f1
 from metricnet.exact import exact_f1
 from metricnet.guidance import cut_into_pieces, estimate_with_slope, guide
+from metricnet.loss import require_shapes
 
 
 @pytest.fixture
@@ -76,6 +77,15 @@ def test_logits_and_swapped_maps_are_refused(loss, maps, kind):
             kind(loss)(torch.logit(probability, 1e-6), truth)
         with pytest.raises(ValueError, match="a truth of 0 and 1 is needed"):
             kind(loss)(truth, probability)
+
+
+@pytest.mark.parametrize(
+    ("probability", "truth"),
+    [((2, 1, 8, 8, 8), (2, 8, 8, 8)), ((2, 8, 8, 8), (2, 8, 8, 8)), ((), (1, 1, 8, 8, 8))],
+)
+def test_other_shapes_are_refused(probability, truth):
+    with pytest.raises(ValueError, match="batch x class x depth x height x width; got "):
+        require_shapes(probability, truth)
 
 
 def test_the_package_s_loss_may_be_cut_at_one_half():

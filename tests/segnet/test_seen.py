@@ -54,6 +54,17 @@ def test_cases_that_it_never_saw_are_no_matter(settings_of, tiny_cohort, tmp_pat
     assert predict_usable(settings_of(model=())).notes == []
 
 
+def test_a_scan_that_is_given_as_both_visits_is_told(tiny_cohort, tmp_path):
+    for visit in (1, 2):
+        scan = tiny_cohort / f"case0/flair_time0{visit}_on_middle_space.nii.gz"
+        given = {"time1": tiny_cohort / "case0/flair_time01_on_middle_space.nii.gz", "time2": scan}
+        settings = PredictSettings(baseline="subtraction", **given, out=tmp_path / "mask.nii.gz")
+        notes = predict_usable(settings).notes
+        assert [("both visits are the same scan" in note) for note in notes] == [True] * (
+            visit == 1
+        )
+
+
 def test_a_broken_list_of_the_run_is_told_before_anything_is_predicted(
     settings_of, tiny_run, tmp_path
 ):
