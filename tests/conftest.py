@@ -1,6 +1,9 @@
 """Real scans beside the checkout, and a tiny cohort, pair file and runs made by the commands."""
 
+import multiprocessing
+from collections.abc import Callable
 from importlib import import_module
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import nibabel as nib
@@ -139,3 +142,23 @@ def run_command(program: str, *arguments: object) -> str:
 def run():
     """Run a command in this process as a user types it: run("datagen", "build", ...)."""
     return run_command
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., ForkServerProcess]:
+    """Start a command in a process and group of its own: start("segnet", "train", ..., OWN="1").
+
+    Each is forked from one process that has imported the packages, and nothing of the test run.
+    """
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["metricnet.training", "segnet.training", "datagen.build"])
+
+    def begin(program: str, *arguments: object, **environment: str) -> ForkServerProcess:
+        words = [str(argument) for argument in arguments]
+        code = f"import os; os.setsid(); os.environ.update({environment!r})\n"
+        code += f"from {program}.cli import main; main({words!r}, prog_name={program!r})"
+        process = server.Process(target=exec, args=(code, {}))
+        process.start()
+        return process
+
+    return begin

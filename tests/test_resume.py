@@ -2,9 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
@@ -14,26 +13,20 @@ from metricnet import runs
 PATIENCE_SECONDS = 120
 
 
-def start(program: str, *arguments: object) -> subprocess.Popen:
-    """Start a command in a process group of its own."""
-    words = [str(argument) for argument in arguments]
-    command = [sys.executable, "-c", f"from {program}.cli import main; main()", *words]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
-
-
-def kill_once(process: subprocess.Popen, is_time) -> None:
+def kill_once(process: BaseProcess, is_time) -> None:
     """Kill the whole group as soon as `is_time()`; fail where the command ends before."""
     until = time.monotonic() + PATIENCE_SECONDS
     while not is_time():
-        assert process.poll() is None, "the command ended before it could be killed"
+        assert process.is_alive(), "the command ended before it could be killed"
         assert time.monotonic() < until
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.join()
 
 
-def finish(program: str, *arguments: object) -> None:
-    assert start(program, *arguments).wait(PATIENCE_SECONDS) == 0
+def finish(process: BaseProcess) -> None:
+    process.join(PATIENCE_SECONDS)
+    assert process.exitcode == 0
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -53,39 +46,29 @@ def epochs_done(folder: Path, count: int) -> bool:
     return is_written and (folder / runs.LAST).is_file()
 
 
-def test_a_killed_build_resumes_to_the_same_bytes(tiny_cohort, tmp_path):
-    options = ["--masks", tiny_cohort, "--pairs", "600", "--patch", "32", "--workers", "1"]
-    broken, whole = tmp_path / "broken.h5", tmp_path / "whole.h5"
-    process = start("datagen", "build", *options, "--out", broken)
-    kill_once(process, lambda: (tmp_path / "broken.h5.parts/000000000.h5").is_file())
-    assert not broken.exists()
-    finish("datagen", "build", *options, "--out", broken, "--resume")
-    finish("datagen", "build", *options, "--out", whole)
-    assert broken.read_bytes() == whole.read_bytes()
-    assert not (tmp_path / "broken.h5.parts").exists()
-
-
-def test_a_killed_estimator_training_resumes_to_the_same_bits(tiny_pairs, tmp_path):
+def test_a_killed_estimator_training_resumes_to_the_same_bits(tiny_pairs, tmp_path, start):
     options = ["--pairs", tiny_pairs, "--epochs", "4", "--steps-per-epoch", "4", "--batch", "2"]
     options += ["--seed", "3"]
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     process = start("metricnet", "train", *options, "--out", broken)
     kill_once(process, lambda: epochs_done(broken, 1))
-    finish("metricnet", "train", *options, "--out", broken, "--resume")
-    finish("metricnet", "train", *options, "--out", whole)
+    finish(start("metricnet", "train", *options, "--out", broken, "--resume"))
+    finish(start("metricnet", "train", *options, "--out", whole))
     assert_same_weights(broken, whole)
     for name in (runs.HISTORY, "estimator.safetensors"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_a_killed_network_training_resumes_to_the_same_bits(tiny_cohort, tiny_estimator, tmp_path):
+def test_a_killed_network_training_resumes_to_the_same_bits(
+    tiny_cohort, tiny_estimator, tmp_path, start
+):
     options = ["--cohort", tiny_cohort, "--estimator", tiny_estimator, "--patch", "32"]
     options += ["--epochs", "4", "--steps-per-epoch", "5", "--batch", "2", "--channels", "8"]
     options += ["--alpha-warmup-epochs", "1"]
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     process = start("segnet", "train", *options, "--out", broken)
     kill_once(process, lambda: epochs_done(broken, 1))
-    finish("segnet", "train", *options, "--out", broken, "--resume")
-    finish("segnet", "train", *options, "--out", whole)
+    finish(start("segnet", "train", *options, "--out", broken, "--resume"))
+    finish(start("segnet", "train", *options, "--out", whole))
     assert_same_weights(broken, whole)
     assert (broken / runs.HISTORY).read_bytes() == (whole / runs.HISTORY).read_bytes()

@@ -1,7 +1,5 @@
 """Tiny NIfTI volumes, cases and masks, for all tests of datagen."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,30 +55,36 @@ def masks(tmp_path_factory, save) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built(masks, tmp_path_factory) -> Path:
-    """A pair file of 600 pairs, which are three parts, to be read and never changed."""
-    return _build(masks, tmp_path_factory.mktemp("built") / "pairs.h5", pairs=600, patch=32)
-
-
-@pytest.fixture(scope="session")
-def three_parts(masks, tmp_path_factory) -> Path:
-    """A pair file of 510 small pairs, to be read and never changed."""
-    return _build(masks, tmp_path_factory.mktemp("three_parts") / "pairs.h5", pairs=510, patch=16)
-
-
-@pytest.fixture(scope="session")
-def two_parts(masks, tmp_path_factory) -> Path:
-    """A pair file of 260 small pairs, 250 in its first part, to be read and never changed."""
-    return _build(masks, tmp_path_factory.mktemp("two_parts") / "pairs.h5", pairs=260, patch=16)
-
-
-def _build(masks: Path, out: Path, pairs: int, patch: int) -> Path:
+def build_apart(masks, tmp_path_factory, start) -> Callable[[int, int], Path]:
     """Build in a process of its own, where neither types nor coverage cost time."""
-    words = f"build --masks {masks} --out {out} --pairs {pairs} --patch {patch} --workers 1"
-    program = "import sys; from datagen.cli import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", program, *words.split(), "--validation-fraction", "0.3"]
-    subprocess.run(command, check=True, capture_output=True)
-    return out
+
+    def build(pairs: int, patch: int) -> Path:
+        out = tmp_path_factory.mktemp("built") / "pairs.h5"
+        options = f"--pairs {pairs} --patch {patch} --workers 1 --validation-fraction 0.3"
+        process = start("datagen", "build", "--masks", masks, "--out", out, *options.split())
+        process.join()
+        assert process.exitcode == 0
+        return out
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def built(build_apart) -> Path:
+    """A pair file of 600 pairs, which are three parts, to be read and never changed."""
+    return build_apart(600, 32)
+
+
+@pytest.fixture(scope="session")
+def three_parts(build_apart) -> Path:
+    """A pair file of 510 small pairs, to be read and never changed."""
+    return build_apart(510, 16)
+
+
+@pytest.fixture(scope="session")
+def two_parts(build_apart) -> Path:
+    """A pair file of 260 small pairs, 250 in its first part, to be read and never changed."""
+    return build_apart(260, 16)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,4 @@
 import shutil
-import subprocess
-import sys
 import time
 
 import h5py
@@ -19,18 +17,16 @@ def settings_for(masks, out, **changes):
 
 
 @pytest.fixture(scope="module")
-def killed(masks, tmp_path_factory):
+def killed(masks, tmp_path_factory, start):
     """What a build of 260 pairs leaves when its process is killed after the first part."""
     out = tmp_path_factory.mktemp("killed") / "pairs.h5"
-    words = f"build --masks {masks} --out {out} --pairs 260 --patch 16 --workers 1"
-    program = "import sys; from datagen.cli import main; main(sys.argv[1:])"
-    options = [*words.split(), "--validation-fraction", "0.3"]
-    process = subprocess.Popen([sys.executable, "-c", program, *options])
+    options = "--pairs 260 --patch 16 --workers 1 --validation-fraction 0.3"
+    process = start("datagen", "build", "--masks", masks, "--out", out, *options.split())
     while not (out.with_name("pairs.h5.parts") / "000000000.h5").is_file():
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.005)
     process.kill()
-    process.wait()
+    process.join()
     assert not out.exists()
     return out.parent
 
