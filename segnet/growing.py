@@ -24,9 +24,9 @@ def grown_lesions(scans: Scans, kappa: float) -> Float32[np.ndarray, "x y z"]:
     distributions are fitted to the brain at visit 2; the brightest is grey matter. Seeds are voxels
     `kappa` or more of its deviations beyond its mean that also brightened between the visits by
     that many robust deviations of the difference. Around them neighbours (26) are taken in while
-    they are likelier lesion than tissue, by normal distributions of both quantities, that of the
-    lesions estimated again from what has grown. The map is the lesions' share of both likelihoods,
-    at least one half wherever it grew.
+    they are rather lesion than tissue, by normal distributions of both quantities, each weighed by
+    its share of the brain, that of the lesions estimated again from what has grown. The map is the
+    probability of lesion by both, at least one half wherever it grew.
     """
     return _grown(_evidence(scans), scans.brain, kappa)
 
@@ -88,7 +88,8 @@ def _grown(
     for _ in range(_GROWTHS if seeds.any() else 0):
         # lesions are a few voxels of a brain: only they and their neighbours are looked at
         near = _with_neighbours(lesions) & brain
-        share = _lesion_share(evidence[:, near], evidence[:, lesions])
+        odds = lesions.sum() / max(brain.sum() - lesions.sum(), 1)
+        share = _lesion_share(evidence[:, near], evidence[:, lesions], float(odds))
         taken = (share >= 0.5) | seeds[near]
         found = np.zeros(brain.shape, np.float32)
         found[near] = np.where(taken, np.maximum(share, 0.5), 0)
@@ -109,13 +110,16 @@ def _with_neighbours(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z
 
 
 def _lesion_share(
-    evidence: Float32[np.ndarray, "2 voxels"], of_lesions: Float32[np.ndarray, "2 lesion_voxels"]
+    evidence: Float32[np.ndarray, "2 voxels"],
+    of_lesions: Float32[np.ndarray, "2 lesion_voxels"],
+    odds: float,
 ) -> Float32[np.ndarray, " voxels"]:
-    """Likelihood of lesion over that of lesion and tissue; brighter than the lesions is no less.
+    """Probability of lesion; what is brighter than the lesions is no less one.
 
-    Both quantities have mean 0 and deviation 1 in tissue.
+    Both quantities have mean 0 and deviation 1 in tissue; `odds` are the lesions' voxels over those
+    of the tissue.
     """
-    difference = np.zeros(evidence.shape[1], np.float32)
+    difference = np.full(evidence.shape[1], np.log(odds), np.float32)
     for channel, within in zip(evidence, of_lesions, strict=True):
         mean, deviation = float(within.mean()), max(float(within.std()), 1.0)
         of_lesion = -0.5 * (np.minimum(channel - mean, 0) / deviation) ** 2 - np.log(deviation)

@@ -80,3 +80,9 @@ def test_the_command_fits_the_seeds_on_the_splits_that_it_does_not_predict(
 def test_a_threshold_without_lesions_to_fit_it_is_the_default(scans):
     clean = scans._replace(truth=np.zeros_like(scans.truth))
     assert fit_kappa([clean], 3.0) == DEFAULT_KAPPA
+
+
+def test_growth_ends_where_noise_begins(scans):
+    """Lesions are rare: tissue that noise brightens a little is no part of one."""
+    for kappa in (2.5, 3.0):
+        assert 100 < (grown_lesions(scans, kappa) >= 0.5).sum() < 2 * scans.truth.sum()
