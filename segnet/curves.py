@@ -11,6 +11,8 @@ from segnet.tables import name_of
 # hues that colour-blind readers tell apart (Okabe and Ito); markers differ too
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = "osD^vPX"
+_DASHES = ("-", "--", ":", "-.")
+_LETTER_INCHES, _LINE_INCHES = 0.07, 0.17  # of a legend's letters
 _SCORES = ("dice", "ltpr", "lppv", "f1")
 
 Row = Mapping[str, Any]
@@ -40,6 +42,7 @@ def draw_froc(rows: Rows) -> Figure:
         # from fractions of a false lesion to hundreds; 0 has its place
         axes.set_xscale("symlog", linthresh=1)
         axes.set(xlim=(0, None), ylim=(-0.02, 1.02))
+    _add_legend(figure)
     return figure
 
 
@@ -58,6 +61,7 @@ def draw_sizes(rows: Rows) -> Figure:
         axes.set_xticks(range(len(bins)), labels, fontsize=7)
         axes.set(title=f"rule {rule}", xlabel="volume of the lesion (mm³)", ylabel="LTPR")
         axes.set(xlim=(-0.5, len(bins) - 0.5), ylim=(-0.02, 1.02))
+    _add_legend(figure)
     return figure
 
 
@@ -74,6 +78,7 @@ def _draw_scores(rows: Rows, label: str) -> Figure:
                 axes.set_title("Dice")
     for axes in grid[-1]:
         axes.set_xlabel(label, fontsize=8)
+    _add_legend(figure)
     return figure
 
 
@@ -87,12 +92,23 @@ def _lines(
             [float(row[score]) for row in own],
             label=method,
             color=_COLOURS[index % len(_COLOURS)],
-            # from the eighth on, the colours come again with other markers
+            # from the eighth on, the colours come again with other markers and dashes
             marker=_MARKERS[(index + index // len(_COLOURS)) % len(_MARKERS)],
+            linestyle=_DASHES[index // len(_COLOURS) % len(_DASHES)],
             markersize=4,
         )
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="x-small")
+
+
+def _add_legend(figure: Figure) -> None:
+    """Name the methods beside the panels, once for all of them, however many there are."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    width, height = figure.get_size_inches()
+    longest = max((len(name) for name in names), default=0)
+    figure.set_size_inches(
+        width + 0.5 + _LETTER_INCHES * longest, max(height, 0.3 + _LINE_INCHES * len(names))
+    )
+    figure.legend(handles, names, loc="outside right center", fontsize="x-small")
 
 
 def _bin(row: Row) -> str:
