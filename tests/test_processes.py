@@ -52,8 +52,9 @@ def test_two_processes_have_the_loss_curve_of_one(tiny_cohort, tiny_estimator, t
     assert one[0].keys() == two[0].keys()
     for alone, shared in zip(one, two, strict=True):
         for name in alone:
-            # a score of a thresholded map moves by a voxel where a loss moves by a rounding
-            error = 0.05 if name.startswith(OF_MASKS) else 2e-3
+            # where a loss moves by a rounding, a voxel crosses the threshold, and with it the score
+            # of one patch of an epoch's sixteen, from 0 to 1 at most
+            error = 1.5 / 16 if name.startswith(OF_MASKS) else 2e-3
             assert float(shared[name]) == pytest.approx(float(alone[name]), abs=error), name
     assert (tmp_path / "two/operating_point.json").is_file()
 
