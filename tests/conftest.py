@@ -20,7 +20,7 @@ settings.register_profile(
 settings.load_profile("steady")
 
 # half a minute and more each: begun first, they leave no worker alone at the end
-SLOW = "compare processes resume build phantom preprocess pipeline export cluster build_recorded"
+SLOW = "build build_recorded cluster compare export phantom pipeline preprocess processes resume"
 LARGE_LIBRARIES = (
     "jinja2",
     "matplotlib.figure",
@@ -50,7 +50,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the slow files first."""
-    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in SLOW.split())
+    slow = {f"test_{name}.py" for name in SLOW.split()}
+    items.sort(key=lambda item: item.path.name not in slow)
 
 
 @pytest.fixture

@@ -88,10 +88,13 @@ class CompareSettings(Settings):
         if not isinstance(table, dict) or not table:
             return values
         named = dict(values)
-        if named.get("reference"):
-            named["reference"] = find_name(named["reference"], table, "reference")
-        if named.get("method"):
-            named["method"] = tuple(find_name(name, table) for name in named["method"])
+        # what is no text is refused by its type afterwards
+        if isinstance(reference := values.get("reference"), str):
+            named["reference"] = find_name(reference, table, "reference")
+        if isinstance(method := values.get("method"), list | tuple):
+            named["method"] = [
+                find_name(name, table) if isinstance(name, str) else name for name in method
+            ]
         return named
 
     @model_validator(mode="after")

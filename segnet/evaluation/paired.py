@@ -12,7 +12,7 @@ from segnet.evaluation.patients import CleanCase
 from segnet.evaluation.summaries import Values
 
 _DIGITS = 9  # equal scores may differ in the last bits, and would tie no more
-_MOST_PERMUTED = 13  # cases; scipy takes the normal approximation of ties from here on
+_MOST_PERMUTED = 13  # cases; for ties among more scipy takes the normal approximation
 _CLEAN_SCORES = ("false_lesions", "false_volume_mm3")
 
 
