@@ -136,8 +136,8 @@ def compare(settings: CompareSettings) -> None:
     print_sheets((compared.papers, compared.tests), log_width=260)
     for failed in compared.failures:
         click.echo(f"{failed.cell}: {failed.reason}", err=True)
-    if compared.unfinished:
-        say(f"not finished: {', '.join(cell.name for cell in compared.unfinished)}")
+    for line in compared.remarks:
+        say(line)
     say(
         f"compared {counted(compared.methods, 'method')} by {counted(compared.runs, 'run')}, "
         f"{len(compared.failures)} failed; wrote {settings.out}"

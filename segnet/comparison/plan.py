@@ -53,6 +53,26 @@ def _cells_of(settings: CompareSettings, names: Iterable[str]) -> list[Cell]:
     ]
 
 
+def say_if_uneven(trained: Sequence[Cell]) -> str | None:
+    """Sentence for trainings that not every method has, with the seeds that all have; else None."""
+    owned: dict[str, set[tuple[int, int]]] = {}
+    for cell in trained:
+        owned.setdefault(cell.method, set()).add((cell.fold, cell.seed))
+    of_any = set[tuple[int, int]]().union(*owned.values())
+    of_all = of_any.intersection(*owned.values())
+    if of_all == of_any:
+        return None
+    told = (
+        "not every method has the same trainings, so their differences are those of seeds and "
+        "folds, too"
+    )
+    seeds = sorted({seed for _, seed in of_all} - {seed for _, seed in of_any - of_all})
+    if not seeds:
+        return told
+    flags = " ".join(f"--seeds {seed}" for seed in seeds)
+    return f"{told}; {flags} compares by what all have"
+
+
 def find_cell(settings: CompareSettings, name: str) -> Cell:
     """Return the cell of a name; InputError where the table has none."""
     method, *numbers = name.rsplit("/", 2)

@@ -18,7 +18,7 @@ from segnet import curves, training
 from segnet.comparison.cells import read_cost
 from segnet.comparison.gathering import Finished, over_seeds, read_cell, values_by_seed
 from segnet.comparison.pictures import draw_front, draw_methods
-from segnet.comparison.plan import Cell, list_cells, write_folds
+from segnet.comparison.plan import Cell, list_cells, say_if_uneven, write_folds
 from segnet.comparison.settings import SECTION, CompareSettings, read_method, train_settings
 from segnet.comparison.tabulation import (
     MethodCost,
@@ -48,12 +48,15 @@ class Failed(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """The papers' table, the tests against the reference, and the cells without a result."""
+    """The papers' table, the tests against the reference, and the cells without a result.
+
+    `remarks` are sentences on what the tables lack.
+    """
 
     papers: Sheet
     tests: Sheet
     failures: list[Failed]
-    unfinished: list[Cell]
+    remarks: list[str]
     methods: int
     runs: int
 
@@ -122,8 +125,11 @@ def compare_methods(settings: CompareSettings) -> Compared:
             f"{settings.out} holds no finished training; run the same without --finished"
         )
     failed = {failure.cell for failure in failures}
-    left = [cell for cell, cost in costs.items() if not cost and cell.name not in failed]
-    return _tabulate(finished, settings)._replace(failures=failures, unfinished=left)
+    left = [name for cell, cost in costs.items() if not cost and (name := cell.name) not in failed]
+    remarks = [f"not finished: {', '.join(left)}"] if left else []
+    if uneven := say_if_uneven([one.cell for one in finished if one.point]):
+        remarks.append(uneven)
+    return _tabulate(finished, settings)._replace(failures=failures, remarks=remarks)
 
 
 def _run_open(settings: CompareSettings, unfinished: Sequence[Cell]) -> list[Failed]:

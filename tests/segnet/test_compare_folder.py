@@ -67,7 +67,7 @@ def test_the_finished_are_tabulated_without_the_cohort_and_the_others_named(
     cohort.unlink()
     compared = compare_methods(settings)
     assert (compared.runs, compared.failures) == (1, [])
-    assert [cell.name for cell in compared.unfinished] == ["nothing/0/0"]
+    assert compared.remarks == ["not finished: nothing/0/0"]
     assert {row["method"] for row in read_table(settings.out / "cases.csv")} == {"difference"}
     assert not (settings.out / "cells/nothing").exists()
     printed = run(

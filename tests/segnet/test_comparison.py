@@ -14,7 +14,7 @@ from datagen.files import write_table
 from datagen.layouts import Case
 from segnet.comparison.gathering import over_seeds, read_rows
 from segnet.comparison.pictures import draw_front, draw_methods
-from segnet.comparison.plan import Cell, deal_folds, find_cell, list_cells
+from segnet.comparison.plan import Cell, deal_folds, find_cell, list_cells, say_if_uneven
 from segnet.comparison.settings import CompareSettings, read_method, train_settings
 from segnet.comparison.tabulation import MethodCost, SeedMean, against, papers_sheet
 from segnet.evaluation.case import CaseScore
@@ -97,6 +97,27 @@ def test_a_baseline_has_one_seed_and_a_training_has_all():
     ]
     assert len([cell for cell in cells if cell.method == "dice"]) == 4
     assert find_cell(settings_for(), "dice/0/2").seed == 2
+
+
+@pytest.mark.parametrize(
+    ("finished", "flags"),
+    [
+        (["a/0/0", "a/0/1", "b/0/1", "b/0/0"], None),
+        (["a/0/0", "a/0/1", "b/0/1"], "; --seeds 1 compares by what all have"),
+        (["a/0/0", "a/0/1", "a/0/2", "b/0/1", "b/0/2"], "; --seeds 1 --seeds 2 compares by what"),
+        (["a/0/0", "a/1/0", "a/0/1", "b/0/0", "b/0/1"], "; --seeds 1 compares by what all have"),
+        (["a/0/0", "b/0/1"], "seeds and folds, too"),
+    ],
+)
+def test_methods_with_different_trainings_are_told_with_the_seeds_that_all_have(finished, flags):
+    parts = [name.split("/") for name in finished]
+    told = say_if_uneven([Cell(method, int(fold), int(seed)) for method, fold, seed in parts])
+    if flags is None:
+        assert told is None
+    else:
+        assert flags in told
+        assert told.startswith("not every method has the same trainings")
+        assert ("--seeds" in told) == ("--seeds" in flags)
 
 
 def test_a_methods_own_settings_win_over_those_of_all():
