@@ -181,6 +181,9 @@ class PredictSettings(Settings):
     """Settings of 'segnet predict'."""
 
     out: Path = not_recorded(Path("mask.nii.gz"), "Mask to write; a folder with --cohort.")
+    page: Path | None = not_recorded(
+        None, "Write an HTML page to look at, too: both visits, and each lesion by a click."
+    )
     model: tuple[Path, ...] = Field(
         (),
         description="Run folder of 'segnet train', or file of 'segnet export'; repeatable, the "

@@ -30,6 +30,7 @@ from segnet.inference import (
 )
 from segnet.operating_point import point_of, settle_point
 from segnet.postprocessing import close_gaps, keep_largest
+from segnet.prediction_page import write_prediction_page
 from segnet.prediction_paths import PredictionPaths, cohort_paths, paths_beside
 from segnet.predictors import Predictor, build_predictor, load_detectors
 from segnet.seen import say_of_seen
@@ -80,6 +81,8 @@ def predict_usable(settings: PredictSettings) -> Predicted:
     nothing can be written.
     """
     cases = _cases(settings)
+    if settings.page:
+        _require_page(settings.page)
     detectors = load_detectors(settings)
     settings, point = settle_point(settings, [detector.point for detector in detectors])
     predictor = build_predictor(settings, detectors)
@@ -103,13 +106,23 @@ def predict_usable(settings: PredictSettings) -> Predicted:
         found, written = found + len(prediction.lesions), written + 1
     if not written:
         raise InputError(errors[cases[0].name])
+    if settings.page:
+        done = [(case, of_cases[case.name]) for case in cases if case.name not in errors]
+        write_prediction_page(settings.page, f"{predictor.name} ({point})", done)
+    page = f" and {settings.page}" if settings.page else ""
     sentence = (
         f"{predictor.name} found {counted(found, 'new lesion')} in "
         f"{counted(written, 'case')} ({point}); "
-        f"wrote {settings.out}" + (f", {len(errors)} failed" if errors else "")
+        f"wrote {settings.out}{page}" + (f", {len(errors)} failed" if errors else "")
     )
     failures = [f"case {name}: {error}" for name, error in errors.items()]
     return Predicted(sentence, failures, notes)
+
+
+def _require_page(page: Path) -> None:
+    if page.suffix not in (".html", ".htm"):
+        raise InputError(f"--page {page}: the page's name must end in .html")
+    require_writable(page)
 
 
 def _begin(settings: PredictSettings, name: str, of_cases: Iterable[PredictionPaths]) -> None:

@@ -35,27 +35,34 @@ def write_report(run: Path | None, scores: Path | None, out: Path, most_cases: i
     is_scored = (folder / "sources.csv").is_file()
     if scores and not is_scored:
         raise InputError(f"{scores} holds no sources.csv; score there first with 'segnet evaluate'")
-    about_run = _about_run(run) if run else {"settings": "", "curves": ""}
-    about_scores = _about_scores(folder, most_cases) if is_scored else _NO_SCORES
-    page = _template().render(
-        title=str(run or scores),
-        version=metadata.version("lesionwise"),
-        scores=folder,
-        style=_text("report.css"),
-        script=_text("report.js"),
-        **about_run,
-        **about_scores,
-    )
-    write_text(out, page)
+    about_run = _about_run(run) if run else {}
+    about_scores = _about_scores(folder, most_cases) if is_scored else {"missing": folder}
+    render_page(out, title=str(run or scores), **about_run, **about_scores)
     return out
 
 
-_NO_SCORES: dict[str, Any] = {
+def render_page(out: Path, *, title: str, **parts: Any) -> None:
+    """Write a page with the given parts of the template; without one it is left out."""
+    page = _template().render(
+        title=title,
+        version=metadata.version("lesionwise"),
+        style=_text("report.css"),
+        script=_text("report.js"),
+        **{**_NO_PARTS, **parts, "cases": [_script(case) for case in parts.get("cases", ())]},
+    )
+    write_text(out, page)
+
+
+_NO_PARTS: dict[str, Any] = {
+    "about": "",
+    "missing": None,
     "sections": [],
-    "cases": [],
     "shown_cases": [],
     "rules": [],
     "left_out": 0,
+    "with_truth": True,
+    "curves": "",
+    "settings": "",
 }
 
 
@@ -73,7 +80,7 @@ def _about_scores(folder: Path, most_cases: int) -> dict[str, Any]:
         names = list(dict.fromkeys(row["case"] for row in sources))
         shown = names[:most_cases]
         cases = [
-            _script(pack_case(_of_case(sources, name), _of_case(lesions, name)))
+            pack_case(_of_case(sources, name), _of_case(lesions, name))
             for name in track(shown, "cases drawn", len(shown))
         ]
     except (KeyError, ValueError) as error:

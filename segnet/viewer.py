@@ -36,25 +36,25 @@ def pack_case(sources: Sequence[Mapping[str, str]], lesions: Sequence[Mapping[st
     """Return one case as JSON: its scans, the truth, and each method's prediction and lesions.
 
     `sources` are the rows of `sources.csv` of the case, one per method, `lesions` its rows of
-    `lesions.csv`. All is cut to what the scans show and brought to closest-canonical orientation;
-    rows of a slice run from front to back, columns from the patient's left to right. Raises
-    InputError where a volume cannot be read.
+    `lesions.csv`; a case without a truth has none in its JSON either. All is cut to what the scans
+    show and brought to closest-canonical orientation; rows of a slice run from front to back,
+    columns from the patient's left to right. Raises InputError where a volume cannot be read.
     """
-    truth = volumes.read_mask(Path(sources[0]["truth"]))
-    scans = [_scan(sources[0][visit], truth) for visit in ("time1", "time2")]
-    predictions = {
-        row["method"]: volumes.canonical_data(volumes.read_mask(Path(row["prediction"]))) > 0
-        for row in sources
-    }
-    wanted, grid = volumes.canonical_data(truth) > 0, volumes.canonical_grid(truth)
-    box = _box(scans, [wanted, *predictions.values()])
+    truth = _mask(sources[0]["truth"]) if sources[0]["truth"] else None
+    found = {row["method"]: _mask(row["prediction"]) for row in sources}
+    placed = truth or next(iter(found.values()))
+    scans = [_scan(sources[0][visit], placed) for visit in ("time1", "time2")]
+    wanted = None if truth is None else volumes.canonical_data(truth) > 0
+    predictions = {method: volumes.canonical_data(mask) > 0 for method, mask in found.items()}
+    box = _box(scans, [*([] if wanted is None else [wanted]), *predictions.values()])
+    grid = volumes.canonical_grid(placed)
     cut = grid.cropped(box)
     packed = {
         "name": sources[0]["case"],
         "size": [side.stop - side.start for side in box],
         "spacing": [round(side, 4) for side in cut.spacing_mm],
         "visits": [None if scan is None else _mosaic(scan[box]) for scan in scans],
-        "truth": _runs(wanted[box]),
+        "truth": None if wanted is None else _runs(wanted[box]),
         "methods": [
             {
                 "name": method,
@@ -75,12 +75,18 @@ def _lesion(row: Mapping[str, str], grid: Grid) -> dict[str, Any]:
     return {**{column: row[column] for column in _LESION_COLUMNS}, "at": at}
 
 
-def _scan(path: str, truth: nib.Nifti1Image) -> Float[np.ndarray, "x y z"] | None:
-    """Voxels of a scan; None where there is none, or it does not lie where the truth does."""
+def _mask(path: str) -> nib.Nifti1Image:
+    """Read a mask, or a volume of labels, which are shown alike."""
+    image = volumes.read_image(Path(path))
+    return nib.Nifti1Image((np.asanyarray(image.dataobj) > 0).astype(np.uint8), image.affine)
+
+
+def _scan(path: str, mask: nib.Nifti1Image) -> Float[np.ndarray, "x y z"] | None:
+    """Voxels of a scan; None where there is none, or it does not lie where a mask does."""
     if not path:
         return None
     image = volumes.read_image(Path(path))
-    if not volumes.same_grid(image, truth):
+    if not volumes.same_grid(image, mask):
         return None
     return volumes.canonical_data(image).astype(np.float32)
 

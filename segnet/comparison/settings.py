@@ -16,7 +16,17 @@ from segnet.config import Baseline, PredictSettings, TrainSettings
 SECTION = "segnet.compare"
 # what the comparison itself decides about each training and each prediction
 _OWN_OF_TRAINING = {"cohort", "out", "seed", "resume", "validation_fraction"}
-_OWN_OF_PREDICTION = {"out", "model", "baseline", "cohort", "split", "time1", "time2", "brain_mask"}
+_OWN_OF_PREDICTION = {
+    "out",
+    "page",
+    "model",
+    "baseline",
+    "cohort",
+    "split",
+    "time1",
+    "time2",
+    "brain_mask",
+}
 
 
 class CompareSettings(Settings):

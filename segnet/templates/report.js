@@ -105,7 +105,7 @@ class Viewer {
     this.pictures = [null, null];
     this.data.visits.forEach((visit, which) => {
       const caption = this.part(`visit${which + 1}`).nextElementSibling;
-      caption.textContent = `visit ${which + 1}${visit ? "" : ": no scan on the grid of the truth"}`;
+      caption.textContent = `visit ${which + 1}${visit ? "" : ": no scan on the grid of the masks"}`;
       if (visit) this.load(visit, which, this.data);
     });
     const method = this.part("method");
@@ -173,14 +173,23 @@ class Viewer {
       row.line = line;
       return line;
     }));
+    this.part("summary").textContent = this.data.truth ? this.scored(rows) : this.counted(rows);
+    this.lesion = null;
+    this.draw();
+  }
+
+  counted(rows) {
+    const marked = rows.length === 1 ? "1 new lesion is" : `${rows.length || "No"} new lesions are`;
+    return `${marked} marked.`;
+  }
+
+  scored(rows) {
     const hits = (side) => rows.filter((row) => row.side === side && row.outcome === "hit").length;
     const all = (side) => rows.filter((row) => row.side === side).length;
-    this.part("summary").textContent = rows.length
+    return rows.length
       ? `${hits("truth")} of ${all("truth")} new lesions found, `
         + `${all("predicted") - hits("predicted")} of ${all("predicted")} predicted are false.`
       : "Neither truth nor prediction holds a lesion.";
-    this.lesion = null;
-    this.draw();
   }
 
   stepLesion(by) {
@@ -214,7 +223,7 @@ class Viewer {
       context.fillStyle = "#000";
       context.fillRect(0, 0, canvas.width, canvas.height);
       if (this.pictures[which]) this.drawScan(context, canvas, this.pictures[which], this.data.visits[which]);
-      if (this.part("truth").checked) this.outline(context, canvas, this.data.truth, "#56B4E9", false);
+      if (this.data.truth && this.part("truth").checked) this.outline(context, canvas, this.data.truth, "#56B4E9", false);
       if (this.part("found").checked) this.outline(context, canvas, this.method().mask, "#E69F00", true);
       if (this.lesion) this.ring(context, canvas);
       this.letter(context, canvas);
