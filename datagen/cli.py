@@ -171,3 +171,26 @@ def preprocess(
     say(f"wrote {counted(len(outcomes), 'case')} to {out}, listed in {out / 'cohort.csv'}{failed}")
     if failures:
         click.get_current_context().exit(3)
+
+
+@main.command()
+@click.argument("volume", type=click.Path(path_type=Path))
+@click.option(
+    "--case",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the case, as 'datagen preprocess' wrote it.",
+)
+@click.option("--visit", type=click.IntRange(1, 2), default=2, help="Visit to go back to.")
+@click.option("--scan", type=click.Path(path_type=Path), help="The raw visit, where it was moved.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="NIfTI to write.")
+def restore(volume: Path, folder: Path, visit: int, scan: Path | None, out: Path) -> None:
+    """Bring a mask or a map of prepared visits back onto the raw scan.
+
+    VOLUME lies on the grid of the prepared visits, as what 'segnet predict' finds in them does.
+    """
+    from datagen.restoring import restore as bring_back
+
+    scan = bring_back(volume, folder, visit, scan, out)
+    say(f"wrote {out}, on the grid of {scan}")

@@ -27,10 +27,11 @@ from datagen.overview import draw_overview
 from datagen.progress import track
 from datagen.raw_visits import Options, Prepared, prepare
 from datagen.registration import use_threads
+from datagen.restoring import NOTE, PREPARED_VISITS, way_back
 
 _PLAUSIBLE_LITRES = (0.7, 2.2)
-_TIME1, _TIME2 = (f"flair_time0{visit}_on_middle_space.nii.gz" for visit in (1, 2))
-_TRUTH, _BRAIN, _DONE = "ground_truth.nii.gz", "brain_mask.nii.gz", "preprocess.json"
+_TIME1, _TIME2 = PREPARED_VISITS
+_TRUTH, _BRAIN = "ground_truth.nii.gz", "brain_mask.nii.gz"
 
 
 class Outcome(NamedTuple):
@@ -144,7 +145,7 @@ def _try(case: Case, folder: Path, options: Options, threads: int) -> Outcome | 
 def _bring(case: Case, folder: Path, options: Options, threads: int) -> Outcome:
     """Preprocess a case, unless its folder is complete."""
     made_from = {"options": options._asdict(), "sources": _sources(case)}
-    known = _read_outcome(folder / _DONE, made_from)
+    known = _read_outcome(folder / NOTE, made_from)
     if known:
         return known
     use_threads(threads)
@@ -161,11 +162,11 @@ def _bring(case: Case, folder: Path, options: Options, threads: int) -> Outcome:
         volumes.save_like(prepared.truth.astype(np.uint8), reference, folder / _TRUTH)
     for visit, matrix in enumerate(prepared.middle, start=1):
         lines = (" ".join(f"{value:.9f}" for value in row) for row in matrix)
-        write_text(folder / f"middle_to_time{visit}.txt", "\n".join(lines) + "\n")
+        write_text(way_back(folder, visit), "\n".join(lines) + "\n")
     draw_overview(prepared, folder / "overview.png")
     outcome = _outcome(case.name, prepared)
     # this file comes last: where it is, the case is complete
-    write_json(folder / _DONE, {**made_from, "outcome": outcome._asdict()})
+    write_json(folder / NOTE, {**made_from, "outcome": outcome._asdict()})
     return outcome
 
 
