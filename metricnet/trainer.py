@@ -15,10 +15,11 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, Timer, TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from datagen.config import Settings, format_recipe, read_recipe
 from datagen.errors import InputError
-from datagen.files import make_folder, write_table, write_text
+from datagen.files import make_folder, whole_file, write_table, write_text
 from metricnet import launch
 from metricnet.config import Precision
 from metricnet.runs import BEST, CONFIG, HISTORY, LAST, read_checkpoint, resolve_precision
@@ -79,7 +80,7 @@ def make_trainer(
             accelerator="auto",
             devices=processes,
             num_nodes=machines,
-            plugins=launch.cluster_plugins(),
+            plugins=[WholeCheckpoints(), *launch.cluster_plugins()],
             precision="bf16-mixed" if resolve_precision(precision) == "bf16" else "32-true",
             callbacks=callbacks,
             logger=TensorBoardLogger(folder, name="", version="tensorboard"),
@@ -165,6 +166,19 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of a checkpoint."""
         self._rows = list(state_dict["rows"])
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place before it takes it.
+
+    The trainer's own way is over the system's folder for temporary files: from another disk, a kill
+    or a full disk would leave half of a checkpoint where a whole one was.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, *_: Any, **__: Any) -> None:
+        """Write it, whole or not at all."""
+        with whole_file(Path(path)) as partial:
+            torch.save(checkpoint, partial)
 
 
 class Kept(ModelCheckpoint):
