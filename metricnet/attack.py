@@ -51,7 +51,7 @@ def attack(
     """
     logits = torch.logit(probability, eps=_LIMIT).requires_grad_()
     optimizer = torch.optim.Adam([logits], rate)
-    is_half = resolve_precision("auto") == "bf16"
+    is_half = resolve_precision("auto", probability.device.type) == "bf16"
     for _ in range(steps):
         optimizer.zero_grad()
         with torch.autocast(probability.device.type, torch.bfloat16, enabled=is_half):

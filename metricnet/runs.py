@@ -70,10 +70,13 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     return rows
 
 
-def resolve_precision(precision: Precision) -> Literal["32", "bf16"]:
-    """Choose bf16 where the processor, or the GPU, computes in it; else 32 bits."""
+def resolve_precision(precision: Precision, device: str | None = None) -> Literal["32", "bf16"]:
+    """Choose bf16 where a device, "cpu" or "cuda", computes in it; else 32 bits.
+
+    Without `device` it is the GPU where there is one.
+    """
     if precision != "auto":
         return precision
-    if torch.cuda.is_available():
+    if device != "cpu" and torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
     return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "32"

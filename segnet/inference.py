@@ -55,7 +55,7 @@ def predict_probabilities(
     probability_of = _mean_over_mirrors if flips else _unmirrored
     device = next(network.parameters()).device if isinstance(network, torch.nn.Module) else None
     visits = torch.from_numpy(np.stack([scans.time1, scans.time2]))[None].to(device)
-    is_half = resolve_precision(precision) == "bf16"
+    is_half = resolve_precision(precision, visits.device.type) == "bf16"
     in_half = torch.autocast(visits.device.type, torch.bfloat16, enabled=is_half)
     with torch.inference_mode(), in_half:
         probability: Tensor = sliding_window_inference(

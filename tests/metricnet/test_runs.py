@@ -5,7 +5,7 @@ import torch
 from datagen.errors import InputError
 from metricnet import runs
 from metricnet.config import TrainSettings
-from metricnet.trainer import Kept, open_run
+from metricnet.trainer import Kept, WholeCheckpoints, open_run
 
 SECTION = "metricnet.train"
 
@@ -59,6 +59,30 @@ def test_precision_is_what_was_asked_for():
     assert runs.resolve_precision("bf16") == "bf16"
     native = torch.cuda.is_available() or torch.cpu.get_capabilities().get("avx512_bf16", False)
     assert runs.resolve_precision("auto") == ("bf16" if native else "32")
+
+
+@pytest.mark.parametrize("of_gpu", [False, True])
+def test_what_runs_on_the_processor_is_not_computed_as_the_gpu_would(of_gpu, monkeypatch):
+    native = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: of_gpu)
+    assert runs.resolve_precision("auto", "cpu") == ("bf16" if native else "32")
+    assert runs.resolve_precision("auto", "cuda") == ("bf16" if of_gpu else "32")
+
+
+def test_a_checkpoint_that_is_cut_short_leaves_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / runs.LAST
+    WholeCheckpoints().save_checkpoint({"state_dict": {}, "epoch": 1}, path)
+
+    def fill_the_disk(_, partial):
+        partial.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        WholeCheckpoints().save_checkpoint({"state_dict": {}, "epoch": 2}, path)
+    assert runs.epochs_done(path) == 2
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_training_stops_after_its_minutes(tiny_pairs, tmp_path, run):
