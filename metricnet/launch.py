@@ -84,14 +84,20 @@ def cluster_plugins() -> list[Any]:
 class Requeue(Callback):
     """Asks SLURM to requeue the job when it announces its end by SIGUSR1.
 
-    The last checkpoint is that of the last full epoch, from which the restarted job goes on.
+    The last checkpoint is that of the last full epoch, from which the restarted job goes on. The
+    first process asks; the others, and those that load patches for it, get the signal as well.
     """
 
     def on_fit_start(self, trainer: lightning.Trainer, *_: object) -> None:
-        """Listen for the signal where this is the first process of a job."""
+        """Listen for the signal where this is a process of a job."""
         job = os.environ.get("SLURM_JOB_ID")
         if job and trainer.is_global_zero:
-            signal.signal(signal.SIGUSR1, lambda *_: _requeue(job))
+            first = os.getpid()
+            signal.signal(
+                signal.SIGUSR1, lambda *_: _requeue(job) if os.getpid() == first else None
+            )
+        elif job:
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def _requeue(job: str) -> None:

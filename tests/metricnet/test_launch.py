@@ -1,8 +1,8 @@
 """Processes and machines as torchrun and SLURM announce them."""
 
+import multiprocessing
 import os
 import signal
-from pathlib import Path
 
 import pytest
 import pytorch_lightning as lightning
@@ -79,20 +79,45 @@ def test_tasks_on_nobody_knows_how_many_machines_are_refused(monkeypatch):
         launch.layout(1)
 
 
-@pytest.mark.parametrize(("array", "name"), [({}, "77"), ({"JOB": "70", "TASK": "4"}, "70_4")])
-def test_the_announced_end_of_a_job_requeues_it(array, name, monkeypatch, tmp_path):
-    asked = tmp_path / "asked"
-    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {asked}\n')
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """What scontrol is asked in a job of SLURM; the signal's handler is put back."""
+    path = tmp_path / "asked"
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {path}\n')
     (tmp_path / "scontrol").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("SLURM_JOB_ID", "77")
+    before = signal.getsignal(signal.SIGUSR1)
+    yield path
+    signal.signal(signal.SIGUSR1, before)
+
+
+def listen(rank, monkeypatch):
+    trainer = lightning.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    monkeypatch.setattr(lightning.Trainer, "is_global_zero", rank == 0)
+    launch.Requeue().on_fit_start(trainer)
+
+
+@pytest.mark.parametrize(("array", "name"), [({}, "77"), ({"JOB": "70", "TASK": "4"}, "70_4")])
+def test_the_announced_end_of_a_job_requeues_it(array, name, monkeypatch, asked):
     for part, value in array.items():
         monkeypatch.setenv(f"SLURM_ARRAY_{part}_ID", value)
-    before = signal.getsignal(signal.SIGUSR1)
-    try:
-        trainer = lightning.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
-        launch.Requeue().on_fit_start(trainer)
-        os.kill(os.getpid(), signal.SIGUSR1)
-        assert Path(asked).read_text().split() == ["requeue", name]
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    listen(0, monkeypatch)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert asked.read_text().split() == ["requeue", name]
+
+
+def test_the_other_processes_of_a_job_outlive_its_announced_end(asked, monkeypatch):
+    listen(1, monkeypatch)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert not asked.exists()
+
+
+def test_a_process_that_loads_patches_asks_for_nothing(asked, monkeypatch):
+    listen(0, monkeypatch)
+    forked = multiprocessing.get_context("fork").Process(
+        target=lambda: os.kill(os.getpid(), signal.SIGUSR1)
+    )
+    forked.start()
+    forked.join()
+    assert (forked.exitcode, asked.exists()) == (0, False)
