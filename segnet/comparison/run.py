@@ -14,6 +14,7 @@ from datagen.config import CONFIG, format_recipe, require_own
 from datagen.crew import Crew
 from datagen.errors import InputError
 from datagen.files import make_folder, read_table, whole_file, write_table, write_text
+from metricnet import launch
 from segnet import curves, training
 from segnet.comparison.cells import read_cost
 from segnet.comparison.gathering import Finished, over_seeds, read_cell, values_by_seed
@@ -68,6 +69,7 @@ def prepare(settings: CompareSettings) -> list[Cell]:
     before, or run at the same time, read them too. Raises InputError where the table or the cohort
     cannot be used, or the folder holds cells or folds of another table, or is of another command.
     """
+    launch.leave_tasks()  # each training is one process, whatever this job asked for
     cells = list_cells(settings)
     for cell in dict.fromkeys(cell._replace(fold=0, seed=0) for cell in cells):
         _require_trainable(settings, cell.method)

@@ -95,6 +95,12 @@ def test_a_method_whose_estimator_is_never_switched_on_is_told(settings_of):
     assert not advice(settings_of(methods, train={"epochs": 2}, finished=True))
 
 
+def test_a_job_of_several_tasks_prints_commands_of_one_process_each(settings_of, monkeypatch):
+    for name, value in {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "job", "SLURM_PROCID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert len(commands(settings_of({"dice": {"alpha": 0.0, "batch": 2}}))) == 1
+
+
 def test_a_cell_needs_no_other_method_to_be_usable(settings_of):
     methods = {**BASELINES, "odd": {"loss": "geodesic"}}
     assert find_cell(settings_of(methods), "nothing/0/0").method == "nothing"
