@@ -11,7 +11,7 @@ from jaxtyping import Float32, UInt8
 
 from datagen import volumes
 from datagen.cohort import of_split, read_cohort
-from datagen.config import CONFIG, format_recipe, require_own
+from datagen.config import CONFIG, format_recipe, read_recipe, require_own
 from datagen.errors import InputError
 from datagen.files import is_nifti, make_folder, require_writable, write_table, write_text
 from datagen.layouts import Case
@@ -31,11 +31,17 @@ from segnet.inference import (
 from segnet.operating_point import point_of, settle_point
 from segnet.postprocessing import close_gaps, keep_largest
 from segnet.prediction_page import write_prediction_page
-from segnet.prediction_paths import PredictionPaths, cohort_paths, paths_beside
+from segnet.prediction_paths import (
+    PredictionPaths,
+    cohort_paths,
+    masks_below,
+    paths_beside,
+)
 from segnet.predictors import Predictor, build_predictor, load_detectors
 from segnet.seen import say_of_seen
 
 SECTION = "segnet.predict"
+_OF_CASES = {"cohort", "split", "seed"}  # settings that say which cases, not how
 
 
 class Predicted(NamedTuple):
@@ -81,12 +87,12 @@ def predict_usable(settings: PredictSettings) -> Predicted:
     nothing can be written.
     """
     cases = _cases(settings)
-    if settings.page:
-        _require_page(settings.page)
+    _require_page(settings.page)
     detectors = load_detectors(settings)
     settings, point = settle_point(settings, [detector.point for detector in detectors])
     predictor = build_predictor(settings, detectors)
     of_cases = paths_of(settings, cases)
+    _require_one_origin(settings, of_cases.values())
     notes = [note for run in settings.model if (note := say_of_seen(run, cases))]
     found, written, errors = 0, 0, dict[str, str]()
     for case in track(cases, "cases predicted", len(cases)):
@@ -119,10 +125,31 @@ def predict_usable(settings: PredictSettings) -> Predicted:
     return Predicted(sentence, failures, notes)
 
 
-def _require_page(page: Path) -> None:
+def _require_page(page: Path | None) -> None:
+    if page is None:
+        return
     if page.suffix not in (".html", ".htm"):
         raise InputError(f"--page {page}: the page's name must end in .html")
     require_writable(page)
+
+
+def _require_one_origin(settings: PredictSettings, of_cases: Iterable[PredictionPaths]) -> None:
+    """Refuse a folder whose other masks were made otherwise: all would count as one method's."""
+    config = settings.out / CONFIG
+    if not (settings.cohort and config.is_file()):
+        return
+    earlier, now = read_recipe(str(config)).get(SECTION, {}), settings.recorded()
+    changed = [
+        key
+        for key in sorted(earlier.keys() | now.keys())
+        if key not in _OF_CASES and earlier.get(key) != now.get(key)
+    ]
+    others = set(masks_below(settings.out)) - {paths.mask for paths in of_cases}
+    if changed and others:
+        raise InputError(
+            f"{min(others)} was made with another --{changed[0].replace('_', '-')} and would stay "
+            f"beside these as if of one method; choose another --out, or empty {settings.out}"
+        )
 
 
 def _begin(settings: PredictSettings, name: str, of_cases: Iterable[PredictionPaths]) -> None:

@@ -80,6 +80,19 @@ def test_predict_writes_over_its_own_mask(work, call):
     assert [call(command).exit_code for _ in range(2)] == [0, 0]
 
 
+def test_masks_of_two_methods_do_not_mix_in_one_folder(work, call, refuses):
+    everything = "segnet predict --baseline empty --cohort cohort --out predictions"
+    assert call(everything).exit_code == 0  # instead of those of another method
+    scans = ",".join(f"cohort/p1/flair_time0{visit}_on_middle_space.nii.gz" for visit in (1, 2))
+    Path("one.csv").write_text(f"case,time1,time2\np1,{scans}\n")
+    some = everything.replace("cohort --out", "one.csv --out")
+    assert call(some).exit_code == 0  # the same method
+    refuses(f"{some} --threshold 0.9", "was made with another --threshold and would stay beside")
+    refuses(some.replace("empty", "subtraction"), "p0/new_lesions.nii.gz was made with another")
+    assert len(list(Path("predictions").glob("*/new_lesions.nii.gz"))) == 3
+    assert call(f"{everything} --threshold 0.9").exit_code == 0
+
+
 def test_predict_keeps_the_cases_around_a_broken_one(work, call):
     Path("cohort/p1/flair_time02_on_middle_space.nii.gz").write_text("no scan")
     result = call("segnet predict --baseline empty --cohort cohort --out new")
