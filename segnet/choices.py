@@ -12,16 +12,14 @@ Plane = Literal["all", "sagittal", "coronal", "axial"]
 Sign = Literal["absolute", "printed"]
 MapKind = Literal["foreground", "classes", "penalty", "normalised_penalty"]
 
-# losses that stand alone
+# losses that stand alone: of overlaps, class by class, and others
+Overlap = Literal["dice", "dice_per_sample", "generalised_dice", "tversky"]
 Region = Literal[
-    "dice",
-    "dice_per_sample",
+    Overlap,
     "dice_ce",
-    "generalised_dice",
     "bce",
     "cross_entropy",
     "focal",
-    "tversky",
     "confidence_penalty",
     "distance_ce",
 ]

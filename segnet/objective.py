@@ -1,6 +1,6 @@
 """What a training minimises: a loss of one name, alone or beside a region loss, epoch by epoch."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
@@ -8,10 +8,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from segnet import losses
-from segnet.choices import Blended, Difference, Form, Loss, MapKind, Region, RegionSchedule, Sign
+from segnet.choices import (
+    Blended,
+    Difference,
+    Form,
+    Loss,
+    MapKind,
+    Overlap,
+    Region,
+    RegionSchedule,
+    Sign,
+)
 from segnet.losses.blob import number_lesions
 
-_Overlap = Literal["dice", "dice_per_sample", "generalised_dice", "tversky"]
 _REGIONS: tuple[Region, ...] = get_args(Region)
 _BLENDED: tuple[Blended, ...] = get_args(Blended)
 
@@ -135,7 +144,7 @@ def _region_loss(name: Region, plan: LossPlan, inputs: LossInputs) -> Tensor:
             return _overlap_loss(name, plan, inputs)
 
 
-def _overlap_loss(name: _Overlap, plan: LossPlan, inputs: LossInputs) -> Tensor:
+def _overlap_loss(name: Overlap, plan: LossPlan, inputs: LossInputs) -> Tensor:
     probability, truth = _shown(plan, inputs)
     match name:
         case "dice_per_sample":

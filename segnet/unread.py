@@ -2,10 +2,12 @@
 
 from typing import get_args
 
-from segnet.choices import Added, Blended, Region
+from segnet.choices import Added, Blended, Overlap, Region
 from segnet.config import TrainSettings
 
-_ADDED, _BLENDED, _ALONE = (set(get_args(names)) for names in (Added, Blended, Region))
+_ADDED, _BLENDED, _ALONE, _OVERLAP = (
+    set(get_args(names)) for names in (Added, Blended, Region, Overlap)
+)
 
 
 def unread_settings(settings: TrainSettings) -> list[str]:
@@ -34,21 +36,26 @@ def _readers(settings: TrainSettings) -> list[tuple[set[str], bool]]:
     region = loss if loss in _ALONE else settings.region
     weighs_classes = region == "generalised_dice" or loss == "surface"
     penalises = region == "distance_ce"
+    is_blended, schedule = loss in _BLENDED, settings.region_schedule
+    has_forms = region in ("dice_ce", "generalised_dice")
     return [
         ({"estimator", "alpha_warmup_epochs", "alpha_ramp_epochs"}, alpha),
         ({"guided_gradient", "trust_gate"}, alpha),
         ({"trusted_gap"}, alpha and settings.trust_gate),
         ({"region"}, loss not in _ALONE),
         ({"loss_weight", "loss_warmup_epochs"}, loss in _ADDED),
-        (
-            {"region_schedule", "region_constant", "region_step_epochs", "region_floor"},
-            loss in _BLENDED,
-        ),
+        ({"region_schedule", "region_floor"}, is_blended),
+        ({"region_constant"}, is_blended and schedule == "constant"),
+        ({"region_step_epochs"}, is_blended and schedule == "step"),
+        ({"loss_form"}, has_forms or (is_blended and schedule != "constant")),
+        ({"include_background"}, is_blended or region in _OVERLAP),
         ({"difference"}, loss.startswith("fog")),
         ({"sog_sign"}, loss.startswith("sog")),
-        ({"class_weights", "class_weight_exponent"}, weighs_classes),
+        ({"class_weights"}, weighs_classes),
+        ({"class_weight_exponent"}, weighs_classes and settings.class_weights == "training_set"),
         ({"penalty_scale"}, penalises),
-        ({"distance_cache"}, penalises or loss in _BLENDED),
+        ({"distance_cache"}, penalises or is_blended),
+        ({"distractor_share"}, settings.lesion_share < 1),
         ({"real_share"}, settings.synthetic is not None),
         ({"recorded_patches"}, settings.record_predictions),
     ]

@@ -37,6 +37,22 @@ def test_defaults_have_nothing_to_tell():
         ({"real_share": 0.2}, ["--real-share"]),
         ({"real_share": 0.2, "synthetic": Path("synthetic")}, []),
         ({"recorded_patches": 100}, ["--recorded-patches"]),
+        ({"loss": "boundary", "region_constant": 0.9}, ["--region-constant"]),
+        ({"loss": "boundary", "region_schedule": "constant", "region_constant": 0.9}, []),
+        ({"loss": "boundary", "region_step_epochs": 9}, ["--region-step-epochs"]),
+        ({"loss": "boundary", "region_schedule": "step", "region_step_epochs": 9}, []),
+        ({"loss": "dice", "loss_form": "code"}, ["--loss-form"]),
+        ({"loss": "blob", "region": "dice_ce", "loss_form": "code"}, []),
+        ({"loss": "boundary", "loss_form": "code"}, []),
+        ({"loss": "bce", "include_background": True}, ["--include-background"]),
+        ({"loss": "surface", "region": "dice_ce", "include_background": True}, []),
+        ({"loss": "tversky", "include_background": True}, []),
+        (
+            {"loss": "surface", "class_weights": "per_sample", "class_weight_exponent": 2.0},
+            ["--class-weight-exponent"],
+        ),
+        ({"distractor_share": 0.3, "lesion_share": 1.0}, ["--distractor-share"]),
+        ({"distractor_share": 0.3}, []),
     ],
 )
 def test_what_changes_nothing_is_named(changes, unread):
