@@ -137,14 +137,19 @@ def with_reversed_visits(cases: list[Case]) -> list[Case]:
 
     The truth of the swapped case is `vanished_lesions.nii.gz` beside visit 2; cases without that
     file are not swapped, nor those that are swapped already, or listed in both orders. Both orders
-    keep the patient and the split.
+    keep the patient and the split. Raises InputError where it would be that of two visits.
     """
-    swapped = []
+    swapped, owners = [], dict[Path, Case]()
     listed = {(case.time1, case.time2) for case in cases}
     for case in cases:
         vanished = case.time2.parent / VANISHED
         is_swapped = is_reversed(case) or (case.time2, case.time1) in listed
         if vanished.is_file() and not is_swapped:
+            if (owner := owners.setdefault(vanished, case)).time2 != case.time2:
+                raise InputError(
+                    f"{vanished} lies beside visit 2 of {owner.name} and of {case.name}, and "
+                    "cannot be the truth of both swapped; give each visit a folder of its own"
+                )
             backward = case._replace(name=f"{case.name}_reversed", truth=vanished)
             swapped.append(backward._replace(time1=case.time2, time2=case.time1))
     return sorted([*cases, *swapped], key=lambda case: case.name)

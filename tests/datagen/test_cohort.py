@@ -129,6 +129,16 @@ def test_visits_are_swapped_where_what_vanished_is_known(tmp_path, visits, save)
     assert cohort.with_reversed_visits([case, other]) == [case, swapped, other]
 
 
+def test_what_vanished_is_not_the_truth_of_two_visits(tmp_path, visits, save):
+    time1, time2, truth = visits(tmp_path / "flat")
+    save(np.zeros((12, 12, 12), bool), tmp_path / "flat" / "vanished_lesions.nii.gz")
+    other = tmp_path / "flat" / "b_time2.nii.gz"
+    raters = [Case(name, "p", time1, time2, truth) for name in ("a1", "a2")]
+    assert len(cohort.with_reversed_visits(raters)) == 4
+    with pytest.raises(InputError, match="beside visit 2 of a1 and of b, and cannot be the truth"):
+        cohort.with_reversed_visits([raters[0], Case("b", "q", time1, other, truth)])
+
+
 def test_a_case_that_is_swapped_or_listed_in_both_orders_is_not_swapped_again(
     tmp_path, visits, save
 ):
