@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 NAMES = {
     "dice": "Dice",
@@ -169,11 +170,11 @@ def print_sheets(sheets: Iterable[Sheet], log_width: int) -> None:
 
 
 def _as_terminal_table(sheet: Sheet) -> Table:
-    table = Table(title=sheet.title, title_justify="left")
+    table = Table(title=Text(sheet.title), title_justify="left")
     for head in sheet.heads:
-        table.add_column(head, justify="left" if sheet.is_text(head) else "right")
-    for row in sheet.rows:
-        table.add_row(*(cell.text for cell in row))
+        table.add_column(Text(head), justify="left" if sheet.is_text(head) else "right")
+    for row in sheet.rows:  # as texts: brackets of a name are no markup
+        table.add_row(*(Text(cell.text) for cell in row))
     return table
 
 

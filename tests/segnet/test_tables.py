@@ -1,4 +1,13 @@
-from segnet.tables import Cell, aggregate_sheets, as_latex, as_markdown, cell_of, sheet_of
+from segnet.tables import (
+    Cell,
+    Sheet,
+    aggregate_sheets,
+    as_latex,
+    as_markdown,
+    cell_of,
+    print_sheets,
+    sheet_of,
+)
 
 MEANS = [
     {"method": "a_1", "rule": rule, "metric": metric, "cases": "3", "undefined": missing}
@@ -51,3 +60,10 @@ def test_cells_show_three_decimals_and_keep_the_number_of_the_file():
     assert cell_of("007", "case") == Cell("007")
     assert cell_of("", "f1") == cell_of(None, "f1") == Cell("–")
     assert cell_of("f1", "metric") == Cell("L-F1")
+
+
+def test_brackets_of_a_name_are_printed_as_they_are(capsys):
+    row = (Cell("Dice [wide]"), Cell("0.5", "0.5"))
+    print_sheets([Sheet("Against Dice [b]", ("method", "[x] L-F1"), [row])], 80)
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("Dice [wide]", "Against Dice [b]", "[x] L-F1"))
