@@ -49,9 +49,10 @@ class RecordingFile:
             raise InputError(f"{path} holds no recordings of schema {_SCHEMA}; name another folder")
         for name, wanted in (("patch", patch), ("spacing_mm", spacing_mm)):
             if attributes[name] != wanted:
+                flag, own = f"--{name.replace('_', '-')}", attributes[name]
                 raise InputError(
-                    f"{path} was recorded with {name} {attributes[name]}, but the pairs are to "
-                    f"have {wanted}; give --{name.replace('_', '-')} {attributes[name]}"
+                    f"{path} was recorded with {name} {own}, but {wanted} is needed; build pairs "
+                    f"with {flag} {own}, or record with {flag} {wanted}"
                 )
         self.patients, self._cases = (
             [name.decode() for name in file[column][:]] for column in ("patient", "case")

@@ -58,7 +58,7 @@ def test_recorded_predictions_are_erased_to_other_scores(masks, recorded, tmp_pa
 
 
 def test_recordings_of_another_patch_leave_nothing_behind(masks, recorded, tmp_path):
-    with pytest.raises(InputError, match="give --patch 32"):
+    with pytest.raises(InputError, match="build pairs with --patch 32, or record with --patch 16"):
         build(settings_for(masks, tmp_path / "p.h5", patch=16, predictions=(recorded,)))
     assert not (tmp_path / "p.h5.parts").exists()
 
