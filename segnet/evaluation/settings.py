@@ -22,7 +22,9 @@ class EvaluateSettings(Settings):
         description="Folder of probability maps, or one map, for each --prediction in turn; "
         "those of 'segnet predict' are found without it.",
     )
-    rule: tuple[Rule, ...] = Field(("overlap",), description="Matching rule; repeatable.")
+    rule: tuple[Rule, ...] = Field(
+        ("overlap",), description="Matching rule; repeatable.", min_length=1
+    )
     split: SplitChoice = Field("all", description="Which cases of the cohort.")
     out: Path = not_recorded(Path("scores"), "Folder to write.")
     volume_hd95: bool = Field(
