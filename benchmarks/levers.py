@@ -1,0 +1,132 @@
+"""What each part of the estimator's training does: short trainings without it, and without all."""
+
+import math
+import shutil
+import statistics
+from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
+
+import click
+import h5py
+
+from benchmarks.machine import describe
+from metricnet import training
+from metricnet.checkpoint import FILE_NAME
+from metricnet.config import EvaluateSettings, TrainSettings
+from metricnet.edits import KINDS
+from metricnet.report import evaluate
+
+_EDITS, _STARTS = 500, 16
+
+
+class Arm(NamedTuple):
+    """A training: shares of maps that are changed on the way, weights, and pairs."""
+
+    between: float = training._BETWEEN
+    faded: float = training._FADED
+    contrast: float = 1.0
+    density: float = 0.02
+    is_recorded: bool = True
+
+
+ARMS = {
+    "everything": Arm(),
+    "no maps between relatives": Arm(between=0),
+    "no faded maps": Arm(faded=0),
+    "no differences of relatives": Arm(contrast=0),
+    "no dense targets": Arm(density=0),
+    "no recorded predictions": Arm(is_recorded=False),
+    "none of the five": Arm(between=0, faded=0, contrast=0, density=0, is_recorded=False),
+}
+
+
+@click.command()
+@click.option("--pairs", type=click.Path(path_type=Path), required=True, help="Pair file.")
+@click.option(
+    "--recorded",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Run of 'segnet train --record-predictions' on unseen patients; repeatable.",
+)
+@click.option("--arm", type=click.Choice(list(ARMS)), multiple=True, default=tuple(ARMS))
+@click.option("--epochs", type=int, default=8)
+@click.option("--steps-per-epoch", type=int, default=100)
+@click.option("--seed", type=int, default=0)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/levers"))
+def main(
+    pairs: Path,
+    recorded: tuple[Path, ...],
+    arm: tuple[str, ...],
+    epochs: int,
+    steps_per_epoch: int,
+    seed: int,
+    out: Path,
+) -> None:
+    """Train each arm, or go on with it, and print a table in Markdown."""
+    print(f"{epochs} x {steps_per_epoch} steps, seed {seed}; {_EDITS} edits, {_STARTS} ascents")
+    print(describe())
+    heads = "MSE | recorded: mean |F̂ - F| | edits right | slopes right: " + " | ".join(KINDS)
+    print(f"| training | {heads} | ascent: exact before | after | |F̂ - F| after |")
+    print("|---" * 10 + "|")
+    for name, chosen in ((name, ARMS[name]) for name in arm):
+        folder = out / f"{name.replace(' ', '_')}_seed{seed}"
+        settings = TrainSettings(
+            pairs=pairs if chosen.is_recorded else without_recordings(pairs, out),
+            out=folder,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            seed=seed,
+            resume=True,
+            contrast_weight=chosen.contrast,
+            density_weight=chosen.density,
+        )
+        if not (folder / FILE_NAME).is_file():
+            with patch.multiple(training, _BETWEEN=chosen.between, _FADED=chosen.faded):
+                training.train(settings)
+        measured = EvaluateSettings(
+            estimator=folder,
+            pairs=pairs,
+            predictions=recorded,
+            edits=_EDITS,
+            starts=_STARTS,
+            seed=seed,
+            out=folder / "agreement",
+        )
+        print_row(name, measured)
+
+
+def without_recordings(pairs: Path, out: Path) -> Path:
+    """Copy a pair file, and keep its recorded predictions out of the training."""
+    copied = out / "without_recordings.h5"
+    if not copied.is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        partial = copied.with_suffix(".part")
+        shutil.copy(pairs, partial)
+        with h5py.File(partial, "r+") as file:
+            is_recorded = file["style"][:] == b"recorded"
+            split = file["split"][:]
+            split[is_recorded & (split == b"train")] = b"test"
+            file["split"][:] = split
+        partial.rename(copied)
+    return copied
+
+
+def print_row(name: str, settings: EvaluateSettings) -> None:
+    """Measure a trained arm on the held-out pairs of the whole file, and on recorded trainings."""
+    found = evaluate(settings).summary()
+    ascent = found["attacks"]["guided"]
+    gaps = [training["mae"] for training in found["recorded"]]
+    figures = [
+        found["mse"],
+        statistics.mean(gaps) if gaps else math.nan,
+        found["right_edits"],
+        *(found["right_slopes"][kind] for kind in KINDS),
+        *(ascent[key] for key in ("exact_before", "exact_after", "gap_after")),
+    ]
+    shown = (f"{math.nan if figure is None else figure:.4f}" for figure in figures)
+    print(f"| {name} |", " | ".join(shown), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
