@@ -46,7 +46,7 @@ def test_recordings_come_back_as_they_were_written(path, recordings):
     ("patch", "spacing_mm", "name"), [(32, 1.0, "--patch 16"), (16, 2.0, "--spacing-mm 1.0")]
 )
 def test_recordings_of_another_grid_are_refused_with_the_way_out(path, patch, spacing_mm, name):
-    with pytest.raises(InputError, match=f"give {name}"):
+    with pytest.raises(InputError, match=f"build pairs with {name}, or record with"):
         RecordingFile(path, patch, spacing_mm)
 
 
