@@ -17,6 +17,7 @@ try:
 except ImportError:  # Windows has no such limits
     resource = None  # type: ignore[assignment]
 
+_PARTIAL = ".partial-"
 NIFTI = (".nii.gz", ".nii")
 _OPEN_FILES = 10_240  # macOS allows no more
 
@@ -30,7 +31,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     require_writable(path)
     # containers that share a folder have the same process numbers
-    partial = path.with_name(f".partial-{secrets.token_hex(4)}-{path.name}")
+    partial = path.with_name(f"{_PARTIAL}{secrets.token_hex(4)}-{path.name}")
     try:
         yield partial
         partial.replace(path)
@@ -39,6 +40,12 @@ def whole_file(path: Path) -> Iterator[Path]:
             raise
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what a process that was killed had half-written in a folder of its own."""
+    for partial in folder.glob(f"{_PARTIAL}*"):
         partial.unlink(missing_ok=True)
 
 

@@ -19,7 +19,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from datagen.config import Settings, format_recipe, read_recipe
 from datagen.errors import InputError
-from datagen.files import make_folder, whole_file, write_table, write_text
+from datagen.files import make_folder, remove_partials, whole_file, write_table, write_text
 from metricnet import launch
 from metricnet.config import Precision
 from metricnet.runs import BEST, CONFIG, HISTORY, LAST, read_checkpoint, resolve_precision
@@ -46,6 +46,7 @@ def open_run(folder: Path, section: str, settings: Settings, resume: bool) -> Pa
     is_begun = resume and last.is_file()
     if is_begun:
         read_checkpoint(last)
+        remove_partials(folder)
     if not config.is_file():
         write_text(config, recipe)
     return last if is_begun else None

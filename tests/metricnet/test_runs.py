@@ -85,6 +85,15 @@ def test_a_checkpoint_that_is_cut_short_leaves_the_one_before(tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_half_a_checkpoint_of_a_killed_process_is_swept_up(tmp_path, settings):
+    open_run(tmp_path, SECTION, settings, resume=False)
+    WholeCheckpoints().save_checkpoint({"state_dict": {}, "epoch": 1}, tmp_path / runs.LAST)
+    kept = sorted(tmp_path.iterdir())
+    (tmp_path / f".partial-0a1b2c3d-{runs.LAST}").write_bytes(b"half")
+    assert open_run(tmp_path, SECTION, settings, resume=True) == tmp_path / runs.LAST
+    assert sorted(tmp_path.iterdir()) == kept
+
+
 def test_a_training_stops_after_its_minutes(tiny_pairs, tmp_path, run):
     options = ["--epochs", "50", "--steps-per-epoch", "1", "--batch", "2", "--max-minutes", "0.001"]
     run("metricnet", "train", "--pairs", tiny_pairs, "--out", tmp_path / "run", *options)
