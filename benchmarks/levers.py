@@ -11,8 +11,8 @@ import click
 import h5py
 
 from benchmarks.machine import describe
+from datagen.files import checksum, whole_file
 from metricnet import training
-from metricnet.checkpoint import FILE_NAME
 from metricnet.config import EvaluateSettings, TrainSettings
 from metricnet.edits import KINDS
 from metricnet.report import evaluate
@@ -81,9 +81,8 @@ def main(
             contrast_weight=chosen.contrast,
             density_weight=chosen.density,
         )
-        if not (folder / FILE_NAME).is_file():
-            with patch.multiple(training, _BETWEEN=chosen.between, _FADED=chosen.faded):
-                training.train(settings)
+        with patch.multiple(training, _BETWEEN=chosen.between, _FADED=chosen.faded):
+            training.train(settings)
         measured = EvaluateSettings(
             estimator=folder,
             pairs=pairs,
@@ -98,17 +97,15 @@ def main(
 
 def without_recordings(pairs: Path, out: Path) -> Path:
     """Copy a pair file, and keep its recorded predictions out of the training."""
-    copied = out / "without_recordings.h5"
+    copied = out / f"without_recordings-{checksum([pairs])[:16]}.h5"
     if not copied.is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        partial = copied.with_suffix(".part")
-        shutil.copy(pairs, partial)
-        with h5py.File(partial, "r+") as file:
-            is_recorded = file["style"][:] == b"recorded"
-            split = file["split"][:]
-            split[is_recorded & (split == b"train")] = b"test"
-            file["split"][:] = split
-        partial.rename(copied)
+        with whole_file(copied) as partial:
+            shutil.copy(pairs, partial)
+            with h5py.File(partial, "r+") as file:
+                is_recorded = file["style"][:] == b"recorded"
+                split = file["split"][:]
+                split[is_recorded & (split == b"train")] = b"test"
+                file["split"][:] = split
     return copied
 
 

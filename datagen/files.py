@@ -49,23 +49,26 @@ def remove_partials(folder: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def require_writable(path: Path) -> None:
-    """Make the parent folders of a file to write; InputError where it cannot be written there."""
+def require_writable(path: Path, option: str = "--out") -> None:
+    """Make the parent folders of a file to write; InputError where it cannot be written there.
+
+    The error names the command-line option by which another place is chosen.
+    """
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file to write")
-    if not os.access(make_folder(path.parent), os.W_OK):
-        raise InputError(f"{path} cannot be written; choose another --out")
+    if not os.access(make_folder(path.parent, option), os.W_OK):
+        raise InputError(f"{path} cannot be written; choose another {option}")
 
 
-def make_folder(folder: Path) -> Path:
+def make_folder(folder: Path, option: str = "--out") -> Path:
     """Make `folder` and its parents; InputError where it is a file or may not be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{folder} is not a folder; choose another --out") from error
+        raise InputError(f"{folder} is not a folder; choose another {option}") from error
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be made ({error.strerror}); choose another --out"
+            f"{folder} cannot be made ({error.strerror}); choose another {option}"
         ) from error
     return folder
 

@@ -1,6 +1,5 @@
 """Cohorts of raw visits, made ready for detectors: see `datagen.raw_visits` for what is done."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,7 @@ from datagen.overview import draw_overview
 from datagen.progress import track
 from datagen.raw_visits import Options, Prepared, prepare
 from datagen.registration import use_threads
-from datagen.restoring import NOTE, PREPARED_VISITS, way_back
+from datagen.restoring import NOTE, PREPARED_VISITS, read_note, way_back
 
 _PLAUSIBLE_LITRES = (0.7, 2.2)
 _TIME1, _TIME2 = PREPARED_VISITS
@@ -178,7 +177,7 @@ def _sources(case: Case) -> list[str]:
 def _read_outcome(path: Path, made_from: dict[str, Any]) -> Outcome | None:
     if not path.is_file():
         return None
-    known = json.loads(path.read_text(encoding="utf-8"))
+    known = read_note(path)
     for key, wanted in made_from.items():
         if known[key] != wanted:
             raise InputError(f"{path.parent} was made with other {key}; choose another --out")

@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+from jaxtyping import Float
 
 from datagen import volumes
 from datagen.errors import InputError
-from datagen.files import require_file
+from datagen.files import is_nifti, require_file
 from datagen.resampling import resample, resample_mask
 from datagen.scans import difference
 from datagen.volumes import Grid
@@ -16,6 +18,7 @@ from datagen.volumes import Grid
 # what a case's folder of `datagen preprocess` holds: both visits, and how they were made
 PREPARED_VISITS = tuple(f"flair_time0{visit}_on_middle_space.nii.gz" for visit in (1, 2))
 NOTE = "preprocess.json"
+_MOST_LABEL = 255
 
 
 def way_back(folder: Path, visit: int) -> Path:
@@ -23,14 +26,29 @@ def way_back(folder: Path, visit: int) -> Path:
     return folder / f"middle_to_time{visit}.txt"
 
 
+def read_note(path: Path) -> dict[str, Any]:
+    """Read how a case was made: `options`, `sources` and `outcome`; InputError where damaged."""
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        return {key: note[key] for key in ("options", "sources", "outcome")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is damaged; delete {path.parent}, and go on with 'datagen preprocess --resume'"
+        ) from error
+
+
 def restore(path: Path, folder: Path, visit: int, scan: Path | None, out: Path) -> Path:
     """Write a volume that lies on the grid of a prepared case on that of its raw visit 1 or 2.
 
-    Whole numbers are labels, and no lesion of a label is lost; anything else is a map, and is
-    interpolated linearly. `scan` is the raw visit where it no longer lies where it lay; it is
-    returned. Raises InputError where the folder is no prepared case, a file is missing, or the
-    volume lies on another grid.
+    Whole numbers from 0 to 255 are labels, and no lesion of a label is lost; anything else is a
+    map, and is interpolated linearly. `scan` is the raw visit where it no longer lies where it lay;
+    it is returned. Raises InputError where the folder is no prepared case, a file is missing or
+    damaged, the volume lies on another grid, or `out` exists.
     """
+    if not is_nifti(out):
+        raise InputError(f"--out {out}: the name must end in .nii.gz or .nii")
+    if out.exists():
+        raise InputError(f"--out {out} exists; choose another name")
     note = folder / NOTE
     if not note.is_file():
         raise InputError(
@@ -38,26 +56,41 @@ def restore(path: Path, folder: Path, visit: int, scan: Path | None, out: Path) 
             "one case"
         )
     if scan is None:
-        scan = Path(json.loads(note.read_text(encoding="utf-8"))["sources"][visit - 1])
+        scan = Path(read_note(note)["sources"][visit - 1])
         if not scan.is_file():
             raise InputError(f"the raw visit {scan} is gone; say by --scan where it lies now")
+    to_raw = _read_way_back(way_back(folder, visit))
     image = volumes.read_image(path)
     prepared = volumes.read_image(folder / PREPARED_VISITS[1])
     if not volumes.same_grid(image, prepared):
         raise InputError(f"{path} and {folder / PREPARED_VISITS[1]} {difference(image, prepared)}")
     raw = volumes.read_image(scan)
-    require_file(way_back(folder, visit))
-    matrix = np.loadtxt(way_back(folder, visit))
-    placed = nib.Nifti1Image(np.asanyarray(image.dataobj), matrix @ image.affine)
+    placed = nib.Nifti1Image(np.asanyarray(image.dataobj), to_raw @ image.affine)
     volumes.save_like(_restored(placed, volumes.grid_of(raw)), raw, out)
     return scan
 
 
+def _read_way_back(path: Path) -> Float[np.ndarray, "4 4"]:
+    require_file(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        matrix = np.array([line.split() for line in lines], np.float64)
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+            raise ValueError("16 numbers are needed")
+        np.linalg.inv(matrix)
+    except (ValueError, np.linalg.LinAlgError) as error:
+        raise InputError(
+            f"{path} is damaged: it holds no 4 x 4 matrix that can be inverted; delete "
+            f"{path.parent}, and go on with 'datagen preprocess --resume'"
+        ) from error
+    return matrix
+
+
 def _restored(image: nib.Nifti1Image, grid: Grid) -> np.ndarray:
     data = np.asanyarray(image.dataobj)
-    if (data != np.round(data)).any():
+    if (data != np.round(data)).any() or data.min() < 0 or data.max() > _MOST_LABEL:
         return resample(image, grid)
-    labels = np.zeros(grid.shape, np.min_scalar_type(int(data.max())))
+    labels = np.zeros(grid.shape, np.uint8)
     for label in np.unique(data[data != 0]):
         of_label = nib.Nifti1Image((data == label).astype(np.uint8), image.affine)
         labels[resample_mask(of_label, grid)] = label

@@ -130,7 +130,7 @@ def _require_page(page: Path | None) -> None:
         return
     if page.suffix not in (".html", ".htm"):
         raise InputError(f"--page {page}: the page's name must end in .html")
-    require_writable(page)
+    require_writable(page, "--page")
 
 
 def _require_one_origin(settings: PredictSettings, of_cases: Iterable[PredictionPaths]) -> None:

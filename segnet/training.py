@@ -211,8 +211,8 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     The best epoch by the mean of Dice and exact L-F1 on whole validation cases with new lesions is
     kept as `best.ckpt`; on them its threshold and smallest lesion are chosen. Several processes
     share each batch and compute what one would, but for the batch normalisation of V-Net, which
-    sees the share alone. Raises InputError where the cohort, the estimator
-    or the run folder cannot be used.
+    sees the share alone. Raises InputError where the cohort, the estimator or the run folder cannot
+    be used.
     """
     preparation.require_possible(settings)
     share = launch.share_of_batch(settings.batch, settings.devices)

@@ -1,4 +1,3 @@
-import json
 import shutil
 import sys
 
@@ -31,7 +30,6 @@ MOVED = np.array(
         [0, 0, 0, 1.0],
     ]
 )
-VISIT2 = "flair_time02_on_middle_space"
 LESION_MM = (25, -20, 25)
 
 
@@ -85,9 +83,9 @@ def prepared(raw, tmp_path_factory, run):
     return out
 
 
-def _refused(*words, command="preprocess"):
+def _refused(*words):
     """Run the command, which is to fail in one line; return that."""
-    result = CliRunner().invoke(main, [command, *map(str, words)])
+    result = CliRunner().invoke(main, ["preprocess", *map(str, words)])
     assert result.exit_code == 2
     assert len(result.output.strip().splitlines()) == 1
     return result.output
@@ -138,57 +136,6 @@ def test_the_bias_field_is_gone(prepared):
     assert right / left == pytest.approx(1, abs=0.1)  # before: 1.5
 
 
-def test_masks_go_back_onto_the_raw_scan_lesion_by_lesion(raw, prepared, tmp_path, run):
-    folder = prepared / "patient 1"
-    marked, image = _load(folder / "ground_truth.nii.gz")
-    marked = marked.astype(np.uint8)
-    marked[5, 5, 5] = 3  # of another label, and smaller than a voxel of the raw scan
-    nib.save(nib.Nifti1Image(marked, image.affine), tmp_path / "labels.nii.gz")
-    out = tmp_path / "back.nii.gz"
-    told = run("datagen", "restore", tmp_path / "labels.nii.gz", "--case", folder, "--out", out)
-    scan = raw / "patient 1" / "flair_time02_on_middle_space.nii.gz"
-    assert told == f"wrote {out}, on the grid of {scan}\n"
-    (back, image), wanted = _load(out), _load(raw / "patient 1" / "ground_truth.nii.gz")[0] > 0
-    np.testing.assert_array_equal(image.affine, nib.load(scan).affine)
-    assert set(np.unique(back)) == {0, 1, 3}
-    assert 2 * ((back == 1) & wanted).sum() / ((back == 1).sum() + wanted.sum()) > 0.9
-
-
-def test_a_map_goes_back_to_the_other_visit_too(prepared, tmp_path, run):
-    folder = prepared / "patient 1"
-    time1, image = _load(folder / "flair_time01_on_middle_space.nii.gz")
-    inside = (time1 > 0) * np.float32(0.25)
-    nib.save(nib.Nifti1Image(inside, image.affine), tmp_path / "map.nii.gz")
-    words = ["datagen", "restore", tmp_path / "map.nii.gz", "--case", folder, "--visit", 1]
-    run(*words, "--out", tmp_path / "back.nii.gz")
-    back, _ = _load(tmp_path / "back.nii.gz")
-    assert back.dtype == np.float32
-    raw1, _ = _load(json.loads((folder / "preprocess.json").read_text())["sources"][0])
-    assert raw1[back > 0.2].mean() > 2 * raw1[back == 0].mean()  # the brain, and what is around it
-    assert back.max() == pytest.approx(0.25)
-
-
-def test_what_cannot_be_brought_back_is_told(raw, prepared, tmp_path):
-    folder = prepared / "patient 1"
-    scan, mask = (raw / "patient 1" / f"{name}.nii.gz" for name in (VISIT2, "ground_truth"))
-    out = tmp_path / "back.nii.gz"
-    failed = _refused(mask, "--case", raw, "--out", out, command="restore")
-    assert "is no case of 'datagen preprocess': it holds no preprocess.json" in failed
-    failed = _refused(mask, "--case", folder, "--out", out, command="restore")
-    assert "ground_truth.nii.gz and " in failed
-    assert "lie on different grids" in failed
-    moved = shutil.copytree(folder, tmp_path / "moved")
-    note = moved / "preprocess.json"
-    note.write_text(note.read_text().replace(str(raw), str(tmp_path / "elsewhere")))
-    words = [moved / "ground_truth.nii.gz", "--case", moved, "--out", out]
-    failed = _refused(*words, command="restore")
-    assert "is gone; say by --scan where it lies now" in failed
-    assert not out.exists()
-    result = CliRunner().invoke(main, ["restore", *map(str, words), "--scan", str(scan)])
-    assert result.exit_code == 0, result.output
-    assert out.exists()
-
-
 def test_a_list_and_a_picture_come_with_it(prepared):
     (case,) = read_cohort(prepared / "cohort.csv")
     assert case.truth.is_file()
@@ -204,6 +151,11 @@ def test_a_finished_case_is_kept_and_other_options_are_refused(raw, prepared, ru
     assert "is not empty; choose another --out, or go on there with --resume" in failed
     failed = _refused(raw, "--out", prepared, "--resume", "--no-bias")
     assert "was made with other options; choose another --out" in failed
+    text = note.read_text()
+    note.write_text(text[: len(text) // 2])
+    failed = _refused(raw, "--out", prepared, "--resume")
+    assert f"{note} is damaged; delete {note.parent}, and go on with" in failed
+    note.write_text(text)
 
 
 def test_a_finished_case_of_another_patient_is_not_taken_for_this_one(raw, prepared, tmp_path):

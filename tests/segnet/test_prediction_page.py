@@ -83,18 +83,18 @@ def test_a_case_that_cannot_be_predicted_is_left_out_of_the_page(tiny_cohort, tm
 
 @pytest.mark.parametrize(
     ("page", "told"),
-    [("page.png", "the page's name must end in .html"), ("", "is a folder; name a file")],
+    [
+        ("page.png", "the page's name must end in .html"),
+        ("folder.html", "is a folder; name a file"),
+        ("file/page.html", "file is not a folder; choose another --page"),
+    ],
 )
 def test_a_page_that_cannot_be_written_is_refused_before_the_work(page, told, tmp_path):
-    place = tmp_path / page if page else tmp_path / "a.html"
-    if not page:
-        place.mkdir()
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "file").touch()
+    scan = tmp_path / "none.nii.gz"
     with pytest.raises(InputError, match=told):
-        predict(
-            PredictSettings(
-                time1=tmp_path / "none.nii.gz", time2=tmp_path / "none.nii.gz", page=place
-            )
-        )
+        predict(PredictSettings(time1=scan, time2=scan, page=tmp_path / page))
 
 
 def test_several_classes_are_outlined_together(tmp_path):
