@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from datagen.files import read_table, whole_file
+from datagen.shell import SentenceCommand
 
 _KEPT = (
     "cell.json",
@@ -20,7 +21,7 @@ _KEPT = (
 )
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--compared", type=click.Path(path_type=Path), default=Path("runs/compare"))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/compared.tar.xz"))
 def main(compared: Path, out: Path) -> None:

@@ -17,6 +17,7 @@ from benchmarks.machine import describe
 from benchmarks.scoring import compare_times
 from datagen.balance import SCORE_BINS
 from datagen.lesions import score_lesions
+from datagen.shell import SentenceCommand
 from datagen.store import PairFile
 from metricnet.data import DrawSampler, PairDataset
 
@@ -36,7 +37,7 @@ _PEAK = (
 )
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--masks", type=_PATH, multiple=True, required=True, help="As for 'datagen build'.")
 @click.option("--whole", type=_PATH, multiple=True, help="Whole masks to time scores on.")
 @click.option("--pairs", type=int, default=20000)

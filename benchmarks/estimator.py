@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from benchmarks.machine import describe
+from datagen.shell import SentenceCommand
 from datagen.store import PairFile
 from metricnet.config import TrainSettings
 from metricnet.runs import read_history
@@ -15,7 +16,7 @@ from metricnet.training import train
 _PLANS = {"structured": (10, 100, 1e-3), "published": (6, 60, 1e-4)}
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--pairs", type=click.Path(path_type=Path), required=True, help="Pair file.")
 @click.option("--minutes", type=float, default=10.0, help="Time of each training.")
 @click.option("--seed", type=int, default=0)

@@ -14,6 +14,7 @@ import click
 
 from benchmarks.machine import describe
 from datagen.layouts import Case
+from datagen.shell import SentenceCommand
 from segnet.evaluation.case import Choices, evaluate_case, score_rules, score_voxels_and_surfaces
 from segnet.evaluation.pairs import Found, Job, read_pair
 
@@ -22,7 +23,7 @@ _THRESHOLDS = tuple(step / 10 for step in range(1, 10))
 _SIZES_MM3 = (0.0, 3.0, 10.0, 30.0, 100.0)
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--truth", type=click.Path(path_type=Path), required=True, help="Mask of a brain.")
 @click.option("--prediction", type=click.Path(path_type=Path), required=True, help="Another.")
 @click.option("--probability", type=click.Path(path_type=Path), help="Map; else the prediction.")

@@ -12,6 +12,7 @@ from torch.utils.data import default_collate
 
 from benchmarks.machine import describe
 from datagen.progress import track
+from datagen.shell import SentenceCommand
 from metricnet.attack import Attack, attack, joined
 from metricnet.checkpoint import SavedEstimator, load_estimator, load_pretrained
 from metricnet.data import PairDataset
@@ -69,7 +70,7 @@ class _PartlyGuidedEstimate(torch.autograd.Function):
         return outer[0].view(-1, 1, 1, 1, 1) * slope, None, None, None
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--pairs", type=click.Path(path_type=Path), required=True, help="Pair file.")
 @click.option("--estimator", type=click.Path(path_type=Path), help="Default: the package's own.")
 @click.option("--split", default="validation", help="Split of the pairs to start from.")

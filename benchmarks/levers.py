@@ -12,6 +12,7 @@ import h5py
 
 from benchmarks.machine import describe
 from datagen.files import checksum, whole_file
+from datagen.shell import SentenceCommand
 from metricnet import training
 from metricnet.config import EvaluateSettings, TrainSettings
 from metricnet.edits import KINDS
@@ -41,7 +42,7 @@ ARMS = {
 }
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--pairs", type=click.Path(path_type=Path), required=True, help="Pair file.")
 @click.option(
     "--recorded",

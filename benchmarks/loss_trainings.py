@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.machine import describe
 from datagen.config import resolve
+from datagen.shell import SentenceCommand
 from metricnet import runs
 from segnet import preparation
 from segnet.choices import Loss
@@ -23,7 +24,7 @@ from segnet.unet import build_unet
 STEPS, MOST_STEPS, GOAL = 50, 400, 0.9
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--cohort", type=click.Path(path_type=Path), required=True, help="The demo's cohort.")
 @click.option("--config", default="demo", help="Recipe of the trainings.")
 @click.option("--loss", type=click.Choice(get_args(Loss)), multiple=True, default=get_args(Loss))

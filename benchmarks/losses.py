@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmarks.loss_peers import Closure, maps_of, pairs
 from benchmarks.machine import describe
+from datagen.shell import SentenceCommand
 from segnet.choices import Loss
 from segnet.data import PatchSample
 from segnet.objective import LossPlan
@@ -21,7 +22,7 @@ from segnet.unet import build_unet
 EDGE, BATCH, LESIONS = 64, 2, 8
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--repeats", type=int, default=15, help="Timed runs; the fastest is shown.")
 @click.option("--seed", type=int, default=0)
 @click.option(

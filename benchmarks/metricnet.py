@@ -9,6 +9,7 @@ import click
 import torch
 
 from benchmarks.machine import describe
+from datagen.shell import SentenceCommand
 from metricnet.checkpoint import load_estimator, load_pretrained, save_estimator
 from metricnet.config import EvaluateSettings
 from metricnet.loss import LesionWiseLoss
@@ -21,7 +22,7 @@ _REPEATS = 9
 _BATCH, _PATCH = 2, 64
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--pairs", type=click.Path(path_type=Path), help="Pair file of unseen patients.")
 @click.option("--estimator", type=click.Path(path_type=Path), help="Default: the package's own.")
 @click.option(

@@ -14,11 +14,12 @@ from datagen.layouts import Case
 from datagen.raw_visits import Options, prepare
 from datagen.registration import Matrix, find_middle
 from datagen.resampling import resample
+from datagen.shell import SentenceCommand
 
 _PATH = click.Path(path_type=Path, exists=True)
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--raw", type=_PATH, multiple=True, required=True, help="FLAIR of visit 1, then 2.")
 @click.option(
     "--reference",

@@ -10,12 +10,13 @@ import click
 from benchmarks.machine import describe
 from datagen.files import read_table
 from datagen.inspection import save_figure
+from datagen.shell import SentenceCommand
 from segnet.figures import draw_case, read_case
 
 _PROGRAM = "import sys; from {0}.cli import main; main(prog_name='{0}')"
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/real"))
 @click.option("--shown", default="patient01", help="Case to draw as a picture.")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import describe
+from datagen.shell import SentenceCommand
 from metricnet.runs import resolve_precision
 from segnet.config import Network, TrainSettings
 from segnet.losses import dice_loss
@@ -34,7 +35,7 @@ _PATCH = 64
 _WHOLE_BRAIN = (182, 218, 182)
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--channels", type=int, default=16)
 @click.option("--batch", type=int, default=4)
 @click.option("--repeats", type=int, default=7)

@@ -6,9 +6,10 @@ import click
 
 from benchmarks.machine import describe
 from benchmarks.real_patients import run
+from datagen.shell import SentenceCommand
 
 
-@click.command()
+@click.command(cls=SentenceCommand)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/synthesis"))
 @click.option("--cases", type=int, default=12, help="Synthetic cases.")

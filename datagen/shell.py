@@ -21,14 +21,12 @@ _COLLECT_AFTER = 10_000
 _NO_MEMORY = "the memory does not suffice; work on smaller volumes or patches, or fewer at a time"
 
 
-class SentenceGroup(click.Group):
-    """Commands whose failures end in one sentence: exit code 2 for input, 1 for the machine."""
+class SentenceCommand(click.Command):
+    """A command whose failures end in one sentence: exit code 2 for input, 1 for the machine."""
 
-    def __init__(
-        self, *args: Any, context_settings: dict[str, Any] | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, context_settings: dict[str, Any] | None = None, **kwargs: Any) -> None:
         own = {"help_option_names": ["-h", "--help"], **(context_settings or {})}
-        super().__init__(*args, context_settings=own, **kwargs)
+        super().__init__(context_settings=own, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see the class for what becomes of its errors."""
@@ -49,9 +47,18 @@ class SentenceGroup(click.Group):
                 raise
             _fail(ctx, _NO_MEMORY, 1)
         except KeyboardInterrupt:
-            command = self.commands[ctx.invoked_subcommand or ""]
-            resumes = any(option.name == "resume" for option in command.params)
+            resumes = any(option.name == "resume" for option in self._invoked(ctx).params)
             _fail(ctx, "interrupted" + ("; --resume goes on" if resumes else ""), 130)
+
+    def _invoked(self, _: click.Context) -> click.Command:
+        return self
+
+
+class SentenceGroup(SentenceCommand, click.Group):
+    """Commands whose failures end in one sentence each."""
+
+    def _invoked(self, ctx: click.Context) -> click.Command:
+        return self.commands[ctx.invoked_subcommand or ""]
 
 
 def from_settings(model: type[AnySettings], section: str) -> Callable[[Command], Command]:

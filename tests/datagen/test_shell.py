@@ -12,7 +12,7 @@ from pydantic import Field
 
 from datagen.config import Settings
 from datagen.errors import InputError
-from datagen.shell import SentenceGroup, from_settings, say
+from datagen.shell import SentenceCommand, SentenceGroup, from_settings, say
 
 NO_MEMORY = "the memory does not suffice; work on smaller volumes or patches, or fewer at a time"
 
@@ -66,6 +66,13 @@ def fail(how):
 @click.option("--resume", is_flag=True)
 def go(resume):
     raise KeyboardInterrupt
+
+
+@click.command(cls=SentenceCommand)
+@click.argument("how")
+@click.option("--resume", is_flag=True)
+def alone(how, resume):
+    fail.callback(how)
 
 
 def run(*words):
@@ -138,6 +145,19 @@ def test_what_the_machine_refuses_ends_in_one_sentence_too(words, code, sentence
     result = run(*words)
     assert result.exit_code == code
     assert result.stderr == f"tiny: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "sentence"),
+    [
+        ("input", 2, "pairs.h5: schema 1 expected, found 3; rebuild it"),
+        ("disk", 1, "pairs.h5: No space left on device"),
+        ("key", 130, "interrupted; --resume goes on"),
+    ],
+)
+def test_a_command_without_a_group_ends_in_one_sentence_as_well(how, code, sentence):
+    result = CliRunner().invoke(alone, [how], prog_name="tiny")
+    assert (result.exit_code, result.stderr) == (code, f"tiny: {sentence}\n")
 
 
 @pytest.mark.parametrize(
