@@ -36,7 +36,8 @@ class SentenceCommand(click.Command):
         except InputError as error:
             _fail(ctx, str(error), 2)
         except click.UsageError as error:
-            _fail(error.ctx or ctx, f"{error.format_message()} See --help.", 2)
+            told = f"{error.format_message()} {_repeat_hint(error)}See --help."
+            _fail(error.ctx or ctx, told, 2)
         except OSError as error:
             known = (error.filename, error.strerror)
             _fail(ctx, ": ".join(str(part) for part in known if part) or str(error), 1)
@@ -88,6 +89,14 @@ def _tells_of_memory(error: RuntimeError) -> bool:
     return bool(names & {"OutOfMemoryError", "TerminatedWorkerError"}) or (
         "can't allocate memory" in str(error)
     )
+
+
+def _repeat_hint(error: click.UsageError) -> str:
+    """Where several values may have been given to an option that takes one at a time: which do."""
+    if error.ctx is None or "unexpected extra argument" not in error.message:
+        return ""
+    many = [option.opts[0] for option in error.ctx.command.params if option.multiple]
+    return f"{', '.join(many)}: give the name before each value. " if many else ""
 
 
 @functools.cache

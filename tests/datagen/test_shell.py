@@ -108,6 +108,13 @@ def test_flags_alone_are_enough():
     assert run("count", *words).output == f"{expected!r}\n"
 
 
+def test_several_values_after_one_name_are_told_how_to_be_given():
+    result = run("count", "--masks", "a", "b", "c")
+    assert result.exit_code == 2
+    assert "(b c) --masks, --names: give the name before each value. See" in result.stderr
+    assert "before each value" not in run("go", "b").stderr
+
+
 def test_zero_is_given_and_not_left_out():
     result = run("count", "--masks", "a", "--cases", 0)
     assert result.exit_code == 2
