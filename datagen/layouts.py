@@ -94,11 +94,14 @@ def from_table(path: Path) -> list[Case]:
     Columns of other names are for the user's own notes.
     """
     rows = read_table(path)
-    columns = list(rows[0]) if rows else []
+    if not rows:
+        raise InputError(f"{path} lists no case; a header and a row for each case are needed")
+    columns = list(rows[0])
     _refuse_misspelt(columns, path)
     missing = {"case", "time1", "time2"} - set(columns)
     if missing:
-        raise InputError(f"{path}: needs a header and rows; column {min(missing)} is missing")
+        hint = "; separate the cells by commas" if len(columns) == 1 else ""
+        raise InputError(f"{path}: column {min(missing)} is missing{hint}")
     return [_from_row(row, path) for row in rows]
 
 

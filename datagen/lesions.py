@@ -1,7 +1,7 @@
 """What a lesion is, how two masks match, and the lesion-wise scores: their one home."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import cc3d
 import numpy as np
@@ -94,7 +94,9 @@ class Matching(NamedTuple):
 
 
 def connectivity(rule: Rule) -> Literal[6, 26]:
-    """Neighbours that join voxels into one lesion under the rule."""
+    """Neighbours that join voxels into one lesion under the rule; ValueError if it is unknown."""
+    if rule not in get_args(Rule):
+        raise ValueError(f"rule '{rule}' is unknown; take one of {', '.join(get_args(Rule))}")
     return 6 if rule == "msseg2" else 26
 
 
@@ -134,7 +136,7 @@ def score_lesions(
     least one voxel with the other mask. "geo" (Zhang et al. 2021): the same lesions, but LPPV is
     hit truth lesions / predicted lesions, as that paper prints it; it can exceed 1. "msseg2": the
     challenge's detection at its defaults, 6 neighbours, components up to 3 mm³ dropped.
-    `spacing_mm` matters to "msseg2" alone. Raises ValueError where the shapes differ.
+    `spacing_mm` matters to "msseg2" alone. Raises ValueError for other shapes or an unknown rule.
 
     >>> truth = np.zeros((5, 5, 5), bool)
     >>> truth[0, 0, [0, 4]] = True  # two lesions of one voxel

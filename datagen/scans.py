@@ -15,6 +15,7 @@ from datagen.resampling import resample, resample_mask
 from datagen.volumes import Grid
 
 # a few voxels, or a little below zero, are what interpolation leaves
+_LEAST_BRAIN = 0.02  # of the voxels of a scan that are not 0
 _MOST_NEGATIVE, _CLEARLY_NEGATIVE = 0.01, -0.1  # share of voxels; of the brightest signal
 
 
@@ -46,8 +47,8 @@ def read_scans(case: Case, spacing_mm: float) -> Scans:
     for path, image in others.items():
         if image and not volumes.same_grid(image, time2):
             raise InputError(f"{path} and {case.time2} {difference(image, time2)}")
-    if brain_mask and not np.asanyarray(brain_mask.dataobj).any():
-        raise InputError(f"{case.brain_mask} is empty; give a brain_mask that covers the brain")
+    if brain_mask:
+        _require_brain(brain_mask, time2, case)
     grid = volumes.working_grid_of(case.time2, time2, spacing_mm)
     brain = resample(brain_mask or _nonzero(time1, time2, case), grid) >= 0.5
     return Scans(
@@ -98,6 +99,19 @@ def _normalised(
 
 def _empty_like(image: nib.Nifti1Image) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine)
+
+
+def _require_brain(mask: nib.Nifti1Image, time2: nib.Nifti1Image, case: Case) -> None:
+    """Refuse a mask that cannot be the brain's, as one of lesions; a small brain fills 4 %."""
+    covered, shown = (int((np.asanyarray(image.dataobj) != 0).sum()) for image in (mask, time2))
+    if not covered:
+        raise InputError(f"{case.brain_mask} is empty; give a brain_mask that covers the brain")
+    share = covered / max(shown, 1)
+    if share < _LEAST_BRAIN:
+        raise InputError(
+            f"{case.brain_mask} covers {share:.1%} of what {case.time2} shows; is it a mask of the "
+            "brain?"
+        )
 
 
 def _nonzero(time1: nib.Nifti1Image, time2: nib.Nifti1Image, case: Case) -> nib.Nifti1Image:

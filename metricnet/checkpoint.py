@@ -45,6 +45,8 @@ def load_estimator(path: str | Path) -> SavedEstimator:
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
     metadata, weights = read_weights(path, "an estimator")
+    if "form" not in metadata:
+        raise InputError(f"{path} is not an estimator; 'metricnet train' writes one")
     if metadata.get("schema") != SCHEMA:
         raise InputError(
             f"{path}: estimator schema {SCHEMA} expected, found {metadata.get('schema')}; "

@@ -27,7 +27,8 @@ class LesionWiseLoss(nn.Module):
     that wander evenly over a range instead of at one half: a lesion of 0.4 is on its way, one of
     0.6 not yet safe. The loss counts the samples for that; a training that is resumed begins to
     count anew.
-    Without `guided` the gradient is the network's own, voxel by voxel, as published.
+    Without `guided` the gradient is the network's own, voxel by voxel, as published. Raises
+    ValueError for thresholds that are none.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class LesionWiseLoss(nn.Module):
         thresholds: tuple[float, float] = (0.3, 0.7),
     ) -> None:
         super().__init__()
+        if not (len(thresholds) == 2 and 0 < thresholds[0] <= thresholds[1] < 1):
+            raise ValueError(f"thresholds from low to high within 0 to 1 are needed: {thresholds}")
         self.estimator = estimator.eval().requires_grad_(False)
         self.guided = guided
         # the published form sees a map as it is
@@ -68,8 +71,8 @@ class LesionWiseLoss(nn.Module):
 
         Several classes count alike: F̂ of each, then the mean. Without a lesion in the truth, F̂ is
         near 1 where none is predicted, and near 0 elsewhere. Raises ValueError for other shapes,
-        for a patch that the estimator cannot take, and, at the first call, for logits and other
-        values out of range.
+        for a patch that the estimator cannot take, and, at the first call, for logits, NaN and
+        other values out of range.
         """
         self.require_maps(probability, truth)
         probability = self.at_thresholds(probability)
@@ -88,7 +91,7 @@ class LesionWiseLoss(nn.Module):
         if self._is_checked:
             return
         low, high = (float(end) for end in probability.detach().aminmax())
-        if low < -_ROUNDING or high > 1 + _ROUNDING:
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN is neither
             raise ValueError(
                 f"probabilities in [0, 1] are needed, found {low:g} to {high:g}; logits need a "
                 "sigmoid, or a softmax, first"

@@ -143,8 +143,9 @@ def test_a_list_holds_paths_relative_to_itself(tmp_path, visits):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "column case is missing"),
-        ("case,time1,time2\n", "needs a header and rows"),
+        ("", "lists no case; a header"),
+        ("case,time1,time2\n", "lists no case; a header and a row for each case are needed"),
+        ("case;time1;time2\na;b;c\n", "column case is missing; separate the cells by commas"),
         ("case,time1\na,scan.nii\n", "column time2 is missing"),
         ("case,time1,time2\na,scan.nii,\n", "case a: time2 is empty"),
         ("case,time1,time2\na,scan.nii\n", "row 1 .* case 'a', has fewer cells than the header"),

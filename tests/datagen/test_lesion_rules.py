@@ -1,6 +1,8 @@
 """The challenge's rule against a slow, obvious reference: sets of voxels and plain loops."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 from hypothesis import assume, given, settings
@@ -69,3 +71,14 @@ def test_scores_under_all_rules_are_those_under_each(masks):
     together = score_under_rules(*masks, spacing_mm)
     for rule, score in together.items():
         assert score == score_lesions(*masks, rule, spacing_mm)
+
+
+def test_a_misspelt_rule_is_refused():
+    program = (
+        "import numpy as np; from datagen import score_lesions; "
+        "score_lesions(*np.ones((2, 3, 3, 3), bool), rule='MSSEG2')"
+    )
+    # in a process of its own: under test the types themselves refuse it
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    told = "ValueError: rule 'MSSEG2' is unknown; take one of overlap, geo, msseg2"
+    assert done.stderr.strip().endswith(told)

@@ -56,6 +56,14 @@ def test_a_given_brain_mask_is_the_brain(tmp_path, visits, save):
     np.testing.assert_array_equal(scans.brain, brain)
 
 
+def test_a_mask_of_lesions_is_no_mask_of_the_brain(tmp_path, visits):
+    time1, time2, truth = visits(tmp_path / "a", brain_edge=12)
+    with pytest.raises(
+        InputError, match=r"covers 0\.\d% of what .*time02.*; is it a mask of the b"
+    ):
+        read_scans(Case("a", "a", time1, time2, None, truth), 1.0)
+
+
 def test_a_case_on_thick_slices_is_read_onto_cubic_voxels(tmp_path, visits):
     time1, time2, truth = visits(tmp_path / "a", affine=np.diag([0.5, 0.5, 3.0, 1.0]))
     scans = read_scans(Case("a", "a", time1, time2, truth), 1.0)

@@ -70,6 +70,12 @@ def test_a_pickle_is_refused_unread(tmp_path):
         load_estimator(path)
 
 
+def test_weights_of_a_detector_are_no_estimator():
+    detector = resources.files("segnet") / "pretrained/detector.safetensors"
+    with resources.as_file(detector) as path, pytest.raises(InputError, match="is not an estim"):
+        load_estimator(path)
+
+
 def test_definitions_that_differ_are_named_with_both_values():
     with pytest.raises(InputError, match="has patch 64, but mine has 32"):
         AGREEMENT.require(AGREEMENT._replace(patch=64), "mine", "theirs")

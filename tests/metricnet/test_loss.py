@@ -94,6 +94,17 @@ def test_the_package_s_loss_may_be_cut_at_one_half():
     assert torch.equal(fixed.at_thresholds(maps, 3), maps)
 
 
+@pytest.mark.parametrize("thresholds", [(30, 70), (0.7, 0.3), (0.0, 0.5), (0.5, 1.0)])
+def test_thresholds_that_are_none_are_refused(thresholds):
+    with pytest.raises(ValueError, match="thresholds from low to high within 0 to 1 are needed"):
+        LesionWiseLoss.pretrained(thresholds=tuple(map(float, thresholds)))
+
+
+def test_a_map_that_is_not_a_number_is_refused(loss, maps):
+    with pytest.raises(ValueError, match="found nan to nan"):
+        loss(maps[0] * float("nan"), maps[1])
+
+
 def test_classes_count_alike(loss, maps):
     of_classes = [loss.estimated_f1(probability, maps[1]) for probability in (maps[0], 0 * maps[0])]
     probability = torch.cat([maps[0], 0 * maps[0]], dim=1)
