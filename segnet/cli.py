@@ -133,7 +133,7 @@ def compare(settings: CompareSettings) -> None:
             say(line)
         return
     compared = compare_methods(settings)
-    print_sheets((compared.papers, compared.tests), log_width=260)
+    print_sheets(compared.sheets, log_width=260)
     for failed in compared.failures:
         click.echo(f"{failed.cell}: {failed.reason}", err=True)
     for line in compared.remarks:

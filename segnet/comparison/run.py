@@ -20,6 +20,7 @@ from segnet.comparison.cells import read_cost
 from segnet.comparison.gathering import Finished, over_seeds, read_cell, values_by_seed
 from segnet.comparison.pictures import draw_front, draw_methods
 from segnet.comparison.plan import Cell, list_cells, say_if_uneven, write_folds
+from segnet.comparison.points import AtPoint, at_points, points_sheet
 from segnet.comparison.settings import SECTION, CompareSettings, read_method, train_settings
 from segnet.comparison.tabulation import (
     MethodCost,
@@ -49,13 +50,12 @@ class Failed(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """The papers' table, the tests against the reference, and the cells without a result.
+    """The tables to show, the papers' first, and the cells without a result.
 
     `remarks` are sentences on what the tables lack.
     """
 
-    papers: Sheet
-    tests: Sheet
+    sheets: list[Sheet]
     failures: list[Failed]
     remarks: list[str]
     methods: int
@@ -183,8 +183,10 @@ def _tabulate(finished: Sequence[Finished], settings: CompareSettings) -> Compar
     summaries = [summarise(one, patients, settings.resamples, settings.seed) for one in values]
     costs, tests, seeds = method_costs(finished), against(values, reference), seed_means(by_seed)
     sweep = summarise_sweep([row for one in finished for row in one.sweep], "threshold")
-    papers, tested = papers_sheet(summaries, costs), against_sheet(tests, reference)
-    out = settings.out
+    points, out = at_points(finished, reference), settings.out
+    sheets = [papers_sheet(summaries, costs), against_sheet(tests, reference)]
+    if points:
+        sheets.insert(1, points_sheet(points, reference))
     _write(out / "aggregate.csv", summaries, Summary)
     _write(out / "comparisons.csv", compare(values), Comparison)
     _write(out / "against.csv", tests, Comparison)
@@ -192,16 +194,17 @@ def _tabulate(finished: Sequence[Finished], settings: CompareSettings) -> Compar
     _write(out / "seeds.csv", seeds, SeedMean)
     _write(out / "costs.csv", costs, MethodCost)
     _write(out / "thresholds.csv", sweep, SweepPoint)
+    _write(out / "points.csv", points, AtPoint)
     _write_cells(out, finished)
     for suffix, turn in ((".md", as_markdown), (".tex", as_latex)):
-        write_text(out / f"table{suffix}", "\n".join(turn(sheet) for sheet in (papers, tested)))
+        write_text(out / f"table{suffix}", "\n".join(map(turn, sheets)))
     _save(draw_methods(summaries, seeds), out / "methods.png")
     _save(draw_front(summaries), out / "front.png")
     if sweep:
         # as read back from the file, whose empty cells the curves leave out
         rows = [dict(row) for row in read_table(out / "thresholds.csv")]
         _save(curves.draw_thresholds(rows), out / "thresholds.png")
-    return Compared(papers, tested, [], [], len(costs), len(finished))
+    return Compared(sheets, [], [], len(costs), len(finished))
 
 
 def _first(settings: CompareSettings) -> str:
