@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from datagen.files import is_nifti, require_file, whole_file
 _AFFINE_TOLERANCE_MM = 1e-2
 _CLIP_Z = 8.0
 _MOST_VOXELS = 1024**3
+_DESCRIPTION = 79  # characters of a NIfTI header, without the closing 0
 # a skull-stripped head leaves more than half of its box empty; the largest skulls hold two litres
 _MOST_BRAIN, _MOST_BRAIN_LITRES = 0.9, 2.4
 
@@ -189,8 +191,11 @@ def same_grid(first: nib.Nifti1Image, second: nib.Nifti1Image) -> bool:
     return bool(np.abs(places[0] - places[1]).max() < _AFFINE_TOLERANCE_MM)
 
 
-def save_like(data: np.ndarray, reference: nib.Nifti1Image, path: Path) -> None:
-    """Write `data` with the reference's affine, codes and units as NIfTI, whole or not at all."""
+def save_like(data: np.ndarray, reference: nib.Nifti1Image, path: Path, made_by: str = "") -> None:
+    """Write `data` with the reference's affine, codes and units as NIfTI, whole or not at all.
+
+    The header's description, 79 characters of ASCII, names lesionwise, its version and `made_by`.
+    """
     if not is_nifti(path):
         raise InputError(f"{path}: the name of a NIfTI file must end in .nii.gz or .nii")
     header = reference.header.copy()
@@ -199,6 +204,8 @@ def save_like(data: np.ndarray, reference: nib.Nifti1Image, path: Path) -> None:
     # the reference's display range and meaning are not this volume's
     header["cal_min"] = header["cal_max"] = 0
     header.set_intent("none")
+    words = [f"lesionwise {metadata.version('lesionwise')}", made_by]
+    header["descrip"] = ": ".join(filter(None, words))[:_DESCRIPTION].encode("ascii", "replace")
     image = nib.Nifti1Image(data, reference.affine, header)
     with whole_file(path) as partial:
         nib.save(image, partial)

@@ -19,7 +19,7 @@ from datagen.progress import track
 from datagen.resampling import resample
 from datagen.scans import read_scans
 from datagen.volumes import Grid
-from datagen.wording import counted
+from datagen.wording import counted, enumerated
 from segnet.config import PredictSettings
 from segnet.data import crop_to_brain
 from segnet.inference import (
@@ -58,13 +58,15 @@ class Predicted(NamedTuple):
 class Prediction(NamedTuple):
     """What is found in one case, on the grid of its second visit.
 
-    `is_one_scan` tells of visits that do not differ in a voxel.
+    `point` is the threshold, and the volume in mm³ up to which lesions were dropped; `is_one_scan`
+    tells of visits that do not differ in a voxel.
     """
 
     labels: UInt8[np.ndarray, "x y z"]
     probability: Float32[np.ndarray, "x y z"]
     lesions: list[Detection]
     time2: nib.Nifti1Image
+    point: tuple[float, float]
     is_one_scan: bool
 
 
@@ -115,11 +117,12 @@ def predict_usable(settings: PredictSettings) -> Predicted:
     if settings.page:
         done = [(case, of_cases[case.name]) for case in cases if case.name not in errors]
         write_prediction_page(settings.page, f"{predictor.name} ({point})", done)
-    page = f" and {settings.page}" if settings.page else ""
+    files = [settings.out] if settings.cohort else list(of_cases[cases[0].name])
+    files += [settings.page] if settings.page else []
     sentence = (
         f"{predictor.name} found {counted(found, 'new lesion')} in "
         f"{counted(written, 'case')} ({point}); "
-        f"wrote {settings.out}{page}" + (f", {len(errors)} failed" if errors else "")
+        f"wrote {enumerated(files)}" + (f", {len(errors)} failed" if errors else "")
     )
     failures = [f"case {name}: {error}" for name, error in errors.items()]
     return Predicted(sentence, failures, notes)
@@ -195,9 +198,9 @@ def predict_case(case: Case, predictor: Predictor, settings: PredictSettings) ->
     labels = find_labels(probabilities, settings, grid)
     probability = np.clip(probabilities.sum(axis=0), 0, 1)
     of_lesions = np.clip(of_models.sum(axis=1), 0, 1)
-    threshold, _ = point_of(settings)
-    detections = list_lesions(labels > 0, probability, grid, of_lesions, threshold)
-    return Prediction(labels, probability, detections, time2, scans.is_one_scan)
+    point = point_of(settings)
+    detections = list_lesions(labels > 0, probability, grid, of_lesions, point[0])
+    return Prediction(labels, probability, detections, time2, point, scans.is_one_scan)
 
 
 def write_prediction(prediction: Prediction, paths: PredictionPaths) -> None:
@@ -208,7 +211,9 @@ def write_prediction(prediction: Prediction, paths: PredictionPaths) -> None:
     volumes.save_like(prediction.probability, prediction.time2, paths.probability)
     rows = [row._asdict() for row in prediction.lesions]
     write_table(paths.lesions, rows, Detection._fields)
-    volumes.save_like(prediction.labels, prediction.time2, paths.mask)
+    threshold, min_volume_mm3 = prediction.point
+    made_by = f"threshold {threshold:g}, lesions above {min_volume_mm3:g} mm3"
+    volumes.save_like(prediction.labels, prediction.time2, paths.mask, made_by)
 
 
 def find_labels(

@@ -1,4 +1,5 @@
 import gzip
+from importlib import metadata
 
 import nibabel as nib
 import numpy as np
@@ -137,6 +138,16 @@ def test_a_saved_volume_lies_where_its_reference_lies(tmp_path, save, qform, sfo
     assert (int(saved.header["qform_code"]), int(saved.header["sform_code"])) == (qform, sform)
     assert saved.header.get_zooms() == reference.header.get_zooms()
     assert saved.header.get_xyzt_units() == ("mm", "sec")
+
+
+def test_a_saved_volume_says_who_made_it(tmp_path):
+    reference = image_of(np.zeros((3, 4, 5)), OBLIQUE)
+    reference.header["descrip"] = b"scanner 7"
+    for made_by, told in (("", ""), ("above 3 mm³", ": above 3 mm?"), ("x" * 99, ": " + "x" * 60)):
+        volumes.save_like(np.ones((3, 4, 5), np.uint8), reference, tmp_path / "a.nii", made_by)
+        description = bytes(nib.load(tmp_path / "a.nii").header["descrip"]).rstrip(b"\0").decode()
+        assert description.startswith(f"lesionwise {metadata.version('lesionwise')}{told}")
+        assert len(description) <= 79
 
 
 def test_a_mask_read_and_saved_on_its_own_grid_is_unchanged(tmp_path, save, rng):

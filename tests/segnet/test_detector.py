@@ -3,6 +3,7 @@
 import json
 from importlib import resources
 
+import nibabel as nib
 import pytest
 import torch
 from safetensors import safe_open
@@ -116,7 +117,12 @@ def test_without_a_model_the_detector_of_the_package_predicts(tiny_cohort, tmp_p
     visits = ["--time1", scans[0], "--time2", scans[1], "--brain-mask", case / "brain_mask.nii.gz"]
     said = run("segnet", "predict", *visits, "--out", out)
     assert "the network of the detector that comes with lesionwise found" in said
-    assert out.exists()
+    assert f"wrote {out}, {tmp_path / 'mask_probability.nii.gz'} and " in said
+    point = load_pretrained().point
+    description = bytes(nib.load(out).header["descrip"]).decode()
+    assert (
+        f": threshold {point.threshold:g}, lesions above {point.min_volume_mm3:g} " in description
+    )
 
 
 def test_an_estimator_is_no_detector():
