@@ -128,6 +128,7 @@ def test_what_is_no_case_or_another_grid_is_told(case, tmp_path):
     failed = _refused(other, "--case", case, "--out", out)
     assert f"{other} and " in failed
     assert "lie on different grids" in failed
+    assert "name what was found in the prepared visits" in failed
 
 
 @pytest.mark.parametrize(

@@ -119,10 +119,9 @@ def test_without_a_model_the_detector_of_the_package_predicts(tiny_cohort, tmp_p
     assert "the network of the detector that comes with lesionwise found" in said
     assert f"wrote {out}, {tmp_path / 'mask_probability.nii.gz'} and " in said
     point = load_pretrained().point
-    description = bytes(nib.load(out).header["descrip"]).decode()
-    assert (
-        f": threshold {point.threshold:g}, lesions above {point.min_volume_mm3:g} " in description
-    )
+    description = bytes(nib.load(out).header["descrip"]).rstrip(b"\0").decode()
+    told = f"threshold {point.threshold:g}, lesions above {point.min_volume_mm3:g} mm3"
+    assert description.endswith(f": {told}")
 
 
 def test_an_estimator_is_no_detector():
