@@ -167,5 +167,6 @@ def checksum(paths: Iterable[Path], text: str = "") -> str:
     """SHA-256 over a text and the files' contents, in the order given: 64 hexadecimal digits."""
     digest = hashlib.sha256(text.encode())
     for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

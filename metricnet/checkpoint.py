@@ -37,13 +37,17 @@ def save_estimator(path: Path, saved: SavedEstimator, dtype: torch.dtype = torch
     write_weights(path, saved.estimator, metadata, dtype)
 
 
+def estimator_file(path: Path) -> Path:
+    """Return the file of an estimator, or of the run folder in which it lies."""
+    return path / FILE_NAME if path.is_dir() else path
+
+
 def load_estimator(path: str | Path) -> SavedEstimator:
     """Read an estimator from its file, or from the folder of the run that trained it.
 
     Raises InputError where there is none, the file is broken, or its schema is another.
     """
-    path = Path(path)
-    path = path / FILE_NAME if path.is_dir() else path
+    path = estimator_file(Path(path))
     metadata, weights = read_weights(path, "an estimator")
     if "form" not in metadata:
         raise InputError(f"{path} is not an estimator; 'metricnet train' writes one")

@@ -17,11 +17,14 @@ def main() -> None:
 @from_settings(TrainSettings, "metricnet.train")
 def train(settings: TrainSettings) -> None:
     """Train the estimator on a pair file and measure it on held-out patients."""
+    from metricnet import launch
     from metricnet.runs import say_if_new
     from metricnet.training import train as train_estimator
 
     say_if_new(settings.out, settings.resume)
     summary = train_estimator(settings).summary()
+    if launch.rank() > 0:  # the first process speaks for all
+        return
     say(_agreement(summary))
     say(f"wrote {settings.out / 'estimator.safetensors'}")
 

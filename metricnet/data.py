@@ -146,6 +146,10 @@ class PairDataset(Dataset[PairSample]):
         others: np.ndarray = relatives[relatives != index]
         return others
 
+    def scores(self) -> Float[np.ndarray, " pairs"]:
+        """Exact score of each pair of the split."""
+        return self._f1[self._indices]
+
     def read(self, item: int) -> StoredPair:
         """Read a pair of the split, unturned."""
         return self._read(int(self._indices[item]))

@@ -116,8 +116,7 @@ def _write(findings: Findings, saved: SavedEstimator, settings: EvaluateSettings
 def _draw_slopes(saved: SavedEstimator, settings: EvaluateSettings) -> Figure:
     """Draw the slopes of that held-out pair of those nearest to one half that shows most."""
     data = PairDataset(settings.pairs, settings.split)
-    scores = np.array([float(data.read(item).f1) for item in range(len(data))])
-    nearest = np.argsort(np.abs(scores - 0.5), kind="stable")[:_LOOKED_AT]
+    nearest = np.argsort(np.abs(data.scores() - 0.5), kind="stable")[:_LOOKED_AT]
     pair = max((data.read(int(item)) for item in nearest), key=pictures.most_of_all)
     sample = as_sample(pair)
     slope = slope_of(saved.estimator, pair)

@@ -14,6 +14,18 @@ from datagen.shell import say
 from metricnet.config import Precision
 
 CONFIG, HISTORY, LAST, BEST = "config.toml", "history.csv", "last.ckpt", "best.ckpt"
+INPUTS = "inputs.json"  # checksums of what a training learns from, by setting
+# what reading one that is cut off or changed ends in
+_BROKEN = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    UnpicklingError,
+    struct.error,
+)
 
 
 def say_if_new(folder: Path, resume: bool) -> None:
@@ -53,7 +65,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         if "state_dict" in checkpoint:
             return dict(checkpoint)
-    except (OSError, RuntimeError, EOFError, ValueError, TypeError, UnpicklingError, struct.error):
+    except _BROKEN:
         pass
     raise InputError(f"{path} is not a checkpoint, or is cut off; train again")
 

@@ -1,11 +1,12 @@
 """The trainer that both trainings share, and the run folder that it writes."""
 
 import contextlib
+import json
 import logging
 import sys
 import tomllib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,18 +20,32 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from datagen.config import Settings, format_recipe, read_recipe
 from datagen.errors import InputError
-from datagen.files import make_folder, remove_partials, whole_file, write_table, write_text
+from datagen.files import (
+    make_folder,
+    remove_partials,
+    whole_file,
+    write_json,
+    write_table,
+    write_text,
+)
 from metricnet import launch
 from metricnet.config import Precision
-from metricnet.runs import BEST, CONFIG, HISTORY, LAST, read_checkpoint, resolve_precision
+from metricnet.runs import BEST, CONFIG, HISTORY, INPUTS, LAST, read_checkpoint, resolve_precision
 
 
-def open_run(folder: Path, section: str, settings: Settings, resume: bool) -> Path | None:
+def open_run(
+    folder: Path,
+    section: str,
+    settings: Settings,
+    resume: bool,
+    inputs: Mapping[str, str] | None = None,
+) -> Path | None:
     """Prepare a run folder; return the checkpoint to go on from, None where there is none.
 
-    The resolved settings are written to `config.toml`. Raises InputError where the folder holds a
-    run and `resume` is off, or where a resumed run was begun with other settings. A job that SLURM
-    requeued resumes by itself. Only the first of several processes looks and writes.
+    The resolved settings are written to `config.toml`, and `inputs`, checksums by the setting that
+    names what is learnt from, to `inputs.json`. Raises InputError where the folder holds a run and
+    `resume` is off, or where a resumed run was begun with other settings or inputs. A job that
+    SLURM requeued resumes by itself. Only the first of several processes looks and writes.
     """
     last, resume = folder / LAST, resume or launch.is_requeued()
     if launch.rank() > 0:
@@ -45,8 +60,11 @@ def open_run(folder: Path, section: str, settings: Settings, resume: bool) -> Pa
         _require_same(config, recipe, section)
     is_begun = resume and last.is_file()
     if is_begun:
+        _require_unchanged(folder / INPUTS, inputs or {})
         read_checkpoint(last)
         remove_partials(folder)
+    else:
+        write_json(folder / INPUTS, inputs or {})
     if not config.is_file():
         write_text(config, recipe)
     return last if is_begun else None
@@ -216,7 +234,9 @@ class EpochLines(Callback):
     """One line per epoch on the error stream, where no progress bar can be shown."""
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        """Write the epoch's metrics."""
+        """Write the epoch's metrics, once for all processes."""
+        if not trainer.is_global_zero:
+            return
         metrics = sorted(trainer.callback_metrics.items())
         shown = ", ".join(f"{name} {float(value):.4g}" for name, value in metrics)
         click.echo(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown}", err=True)
@@ -233,6 +253,22 @@ def _require_same(config: Path, recipe: str, section: str) -> None:
             raise InputError(
                 f"{config}: the run was begun with {key} = {begun.get(key)}, not "
                 f"{wanted.get(key)}; resume it with its own settings"
+            )
+
+
+def _require_unchanged(path: Path, inputs: Mapping[str, str]) -> None:
+    """Refuse to go on with what was replaced since; runs of earlier versions do not know."""
+    if not path.is_file():
+        return
+    try:
+        begun = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); begin anew with another --out") from error
+    for setting, found in inputs.items():
+        if begun.get(setting) != found:
+            raise InputError(
+                f"{path.parent}: what {setting} names has changed since the run was begun; restore "
+                "it, or begin anew with another --out"
             )
 
 

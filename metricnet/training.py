@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from datagen.errors import InputError
+from datagen.files import checksum
 from datagen.store import Agreement, PairFile
 from metricnet import launch, runs
 from metricnet.agreement import Comparison, measure
@@ -59,14 +60,14 @@ class EstimatorTask(lightning.LightningModule):
         loss = error = functional.mse_loss(estimate.f1, seen.f1)
         if estimate.output is not None:
             dense = density_error(estimate.output, seen.densities)
-            self.log("train/density_error", dense, on_step=False, on_epoch=True)
+            self.log("train/density_error", dense, on_step=False, on_epoch=True, sync_dist=True)
             loss = error + self._weights.density * dense
         if self._weights.contrast:
             contrast = contrast_error(estimate.f1, seen.f1, batch.family)
-            self.log("train/contrast_error", contrast, on_step=False, on_epoch=True)
+            self.log("train/contrast_error", contrast, on_step=False, on_epoch=True, sync_dist=True)
             loss = loss + self._weights.contrast * contrast
         require_finite(loss, self.global_step)
-        self.log("train/mse", error, on_step=False, on_epoch=True, prog_bar=True)
+        self.log("train/mse", error, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, batch: PairSample, _: int) -> None:
@@ -200,7 +201,8 @@ def train(settings: TrainSettings) -> Comparison:
     held_out = PairDataset(settings.pairs, "validation")
     torch.manual_seed(settings.seed)
     estimator = _first(settings, agreement)
-    last = open_run(settings.out, _SECTION, settings, settings.resume)
+    inputs = {"--pairs": checksum([settings.pairs])}
+    last = open_run(settings.out, _SECTION, settings, settings.resume, inputs)
     steps = settings.epochs * settings.steps_per_epoch
     weights = Weights(settings.density_weight, settings.contrast_weight)
     task = EstimatorTask(estimator, settings.learning_rate, weights, steps)
@@ -224,5 +226,6 @@ def train(settings: TrainSettings) -> Comparison:
     task.load_state_dict(runs.best_weights(settings.out))
     compared = measure(task.estimator.eval(), settings.pairs)
     saved = SavedEstimator(task.estimator, agreement, compared.summary())
-    save_estimator(settings.out / FILE_NAME, saved)
+    if trainer.is_global_zero:
+        save_estimator(settings.out / FILE_NAME, saved)
     return compared

@@ -22,6 +22,7 @@ def main() -> None:
 @from_settings(TrainSettings, "segnet.train")
 def train(settings: TrainSettings) -> None:
     """Train a network on a cohort with Dice + α (1 - F̂)."""
+    from metricnet import launch
     from metricnet.runs import say_if_new
     from segnet.training import MONITOR
     from segnet.training import train as train_network
@@ -33,9 +34,12 @@ def train(settings: TrainSettings) -> None:
     if never := say_if_never_on(settings):
         say(never)
     history = train_network(settings)
+    if launch.rank() > 0:  # the first process speaks for all
+        return
     best = max(history, key=lambda row: row[MONITOR])
     if len(history) < settings.epochs:
-        more = "; --resume goes on" if settings.max_minutes else ""
+        is_over = 0 < settings.patience <= len(history) - best["epoch"]
+        more = "; --resume goes on" if settings.max_minutes and not is_over else ""
         say(f"stopped after epoch {len(history)} of {settings.epochs}{more}")
     say(
         f"best epoch {best['epoch']:.0f} on validation cases: Dice {best['validation/dice']:.3f}, "

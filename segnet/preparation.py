@@ -14,11 +14,12 @@ from datagen.cohort import (
     write_cohort,
 )
 from datagen.errors import InputError
-from datagen.files import read_table
+from datagen.files import checksum, read_table
 from datagen.layouts import Case
 from datagen.lenders import read_lenders
 from datagen.progress import track
 from datagen.wording import counted
+from metricnet.checkpoint import estimator_file
 from segnet import seen
 from segnet.config import TrainSettings
 from segnet.data import LabelledScans, MixedDataset, PatchDataset, PatchOptions
@@ -66,6 +67,15 @@ def require_same_cases(settings: TrainSettings) -> None:
             f"{settings.cohort}: {changed[0]} is new, gone or in another split than in {listed}, "
             "with which the training was begun; restore it, or begin anew with another --out"
         )
+
+
+def checksums_of(settings: TrainSettings, synthetic: Sequence[LabelledScans]) -> dict[str, str]:
+    """Checksums of what a training learns from beside the cohort, by the setting that names it."""
+    names = sorted(one.case.name for one in synthetic)
+    inputs = {"--synthetic": checksum([], "\n".join(names))} if names else {}
+    if settings.estimator:
+        inputs["--estimator"] = checksum([estimator_file(settings.estimator)])
+    return inputs
 
 
 def read_splits(settings: TrainSettings) -> tuple[list[LabelledScans], list[LabelledScans]]:

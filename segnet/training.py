@@ -228,7 +228,8 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     drawn_from = [*training, *synthetic]
     plan = preparation.choose_losses(settings, drawn_from)
     dataset = preparation.mixed_dataset(settings, training, synthetic)
-    last = open_run(settings.out, SECTION, settings, settings.resume)
+    inputs = preparation.checksums_of(settings, synthetic)
+    last = open_run(settings.out, SECTION, settings, settings.resume, inputs)
     if last:
         preparation.require_same_cases(settings)
     if plan.map_kinds():

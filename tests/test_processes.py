@@ -47,6 +47,8 @@ def test_two_processes_have_the_loss_curve_of_one(tiny_cohort, tiny_estimator, t
         [str(word) for word in words], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best epoch") == 1
+    assert done.stderr.count("epoch 1/3: ") == 1
     one, two = (read_table(tmp_path / name / "history.csv") for name in ("one", "two"))
     assert len(one) == len(two) == 3
     assert one[0].keys() == two[0].keys()

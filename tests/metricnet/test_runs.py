@@ -1,9 +1,15 @@
+import shutil
+
+import h5py
 import pytest
 import pytorch_lightning as lightning
 import torch
+from click.testing import CliRunner
 
 from datagen.errors import InputError
 from metricnet import runs
+from metricnet.checkpoint import load_estimator
+from metricnet.cli import main
 from metricnet.config import TrainSettings
 from metricnet.trainer import Kept, WholeCheckpoints, open_run
 
@@ -32,6 +38,48 @@ def test_minutes_may_change_between_parts_of_a_run(tmp_path, settings):
     open_run(tmp_path, SECTION, settings, resume=False)
     longer = settings.model_copy(update={"max_minutes": 5.0})
     assert open_run(tmp_path, SECTION, longer, resume=True) is None
+
+
+def test_a_run_does_not_go_on_with_what_was_replaced(tmp_path, settings):
+    open_run(tmp_path, SECTION, settings, resume=False, inputs={"--pairs": "a"})
+    WholeCheckpoints().save_checkpoint({"state_dict": {}, "epoch": 1}, tmp_path / runs.LAST)
+    go_on = [tmp_path, SECTION, settings, True]
+    assert open_run(*go_on, {"--pairs": "a"}) == tmp_path / runs.LAST
+    with pytest.raises(InputError, match="what --pairs names has changed since the run was begun"):
+        open_run(*go_on, {"--pairs": "b"})
+    with pytest.raises(InputError, match="what --estimator names has changed"):
+        open_run(*go_on, {"--pairs": "a", "--estimator": "c"})
+    (tmp_path / runs.INPUTS).write_text('{"--pairs"')
+    with pytest.raises(InputError, match=r"inputs\.json is damaged"):
+        open_run(*go_on, {"--pairs": "a"})
+    (tmp_path / runs.INPUTS).unlink()  # a run of an earlier version
+    assert open_run(*go_on, {"--pairs": "b"}) == tmp_path / runs.LAST
+
+
+def test_an_estimator_is_not_trained_on_with_pairs_built_anew(tiny_pairs, tmp_path, run):
+    pairs = shutil.copy(tiny_pairs, tmp_path / "pairs.h5")
+    options = ["--epochs", "1", "--steps-per-epoch", "1", "--batch", "2", "--out", tmp_path / "run"]
+    run("metricnet", "train", "--pairs", pairs, *options)
+    anew = shutil.copy(tiny_pairs, tmp_path / "anew.h5")
+    with h5py.File(anew, "r+") as file:
+        file.attrs["rule"] = "msseg2"
+    anew.replace(pairs)
+    command = ["train", "--pairs", pairs, *options, "--resume"]
+    result = CliRunner().invoke(main, [str(word) for word in command])
+    assert result.exit_code == 2
+    assert "what --pairs names has changed" in result.stderr
+    assert load_estimator(tmp_path / "run").agreement.rule == "overlap"
+
+
+@pytest.mark.parametrize("error", [IndexError, KeyError])
+def test_a_checkpoint_of_garbage_is_refused(error, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise error("memo")
+
+    (tmp_path / runs.LAST).write_bytes(b"garbage")
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(InputError, match="is not a checkpoint, or is cut off"):
+        runs.read_checkpoint(tmp_path / runs.LAST)
 
 
 def test_settings_are_read_back_from_a_run(tmp_path, settings):
