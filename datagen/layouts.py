@@ -3,7 +3,7 @@
 import functools
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple, cast, get_args
 
@@ -88,10 +88,11 @@ def _msseg2_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def from_table(path: Path) -> list[Case]:
+def from_table(path: Path, to_be_made: Container[str] = ()) -> list[Case]:
     """List the rows of a cohort.csv; InputError names a column, row, file or split that is wrong.
 
-    Columns of other names are for the user's own notes.
+    Columns of other names are for the user's own notes. The files of cases `to_be_made` may be
+    missing.
     """
     rows = read_table(path)
     if not rows:
@@ -102,7 +103,7 @@ def from_table(path: Path) -> list[Case]:
     if missing:
         hint = "; separate the cells by commas" if len(columns) == 1 else ""
         raise InputError(f"{path}: column {min(missing)} is missing{hint}")
-    return [_from_row(row, path) for row in rows]
+    return [_from_row(row, path, row["case"] not in to_be_made) for row in rows]
 
 
 def _refuse_misspelt(columns: Iterable[str | None], path: Path) -> None:
@@ -118,12 +119,12 @@ def _plain(column: str) -> str:
     return re.sub(r"[\s_-]", "", column).casefold()
 
 
-def _from_row(row: dict[str, str], path: Path) -> Case:
+def _from_row(row: dict[str, str], path: Path, is_made: bool) -> Case:
     name, files = row["case"], {}
     for key in _MSSEG2_STEMS:
         if row.get(key):
             files[key] = path.parent / row[key]
-            if not files[key].is_file():
+            if is_made and not files[key].is_file():
                 kind = "is a folder" if files[key].is_dir() else "does not exist"
                 raise InputError(f"{path}: case {name}: {key} {files[key]} {kind}")
         elif key in ("time1", "time2"):

@@ -21,7 +21,7 @@ from datagen.files import (
     write_table,
     write_text,
 )
-from datagen.layouts import Case
+from datagen.layouts import Case, from_table
 from datagen.overview import draw_overview
 from datagen.progress import track
 from datagen.raw_visits import Options, Prepared, prepare
@@ -90,7 +90,7 @@ def preprocess_cohort(
     """
     _require_apart(cases, out)
     # read before the work of hours
-    known = _read_lists(out) if resume and own_list(out) else Lists({}, {})
+    known = _read_lists(out, cases) if resume else Lists({}, {})
     if out.is_dir() and any(out.iterdir()) and not resume:
         raise InputError(f"{out} is not empty; choose another --out, or go on there with --resume")
     make_folder(out)
@@ -108,9 +108,13 @@ def preprocess_cohort(
     return Preprocessed(outcomes, failures)
 
 
-def _read_lists(out: Path) -> Lists:
+def _read_lists(out: Path, cases: Sequence[Case]) -> Lists:
+    listed = own_list(out)
+    if listed is None:
+        return Lists({}, {})
     rows = {row.get("case", ""): dict[str, Any](row) for row in read_table(out / "preprocess.csv")}
-    return Lists({case.name: case for case in read_cohort(out)}, rows)
+    to_be_made = {case.name for case in cases}
+    return Lists({case.name: case for case in from_table(listed, to_be_made)}, rows)
 
 
 def _write_lists(
@@ -120,7 +124,8 @@ def _write_lists(
     rows = known.rows | {outcome.case: outcome._asdict() for outcome in outcomes}
     listed = {case.name: _written(case, out / case.name) for case in cases} | known.cases
     failed = {case.name for case in cases} - {outcome.case for outcome in outcomes}
-    names = sorted(listed.keys() - failed)
+    gone = {name for name in failed if not (out / name / NOTE).is_file() or name not in known.cases}
+    names = sorted(listed.keys() - gone)
     done = [rows[name] for name in names if name in rows]  # a list may be extended by hand
     write_table(out / "preprocess.csv", done, Outcome._fields)
     write_cohort((listed[name] for name in names), out / "cohort.csv")

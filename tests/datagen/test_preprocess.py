@@ -11,7 +11,7 @@ from scipy import ndimage
 from datagen import raw_visits, registration
 from datagen.anatomy import deform, load_anatomy
 from datagen.cli import main
-from datagen.cohort import read_cohort, write_cohort
+from datagen.cohort import read_cohort
 from datagen.errors import InputError
 from datagen.files import read_table
 from datagen.layouts import Case
@@ -169,37 +169,6 @@ def test_the_raw_scans_are_not_written_over(raw):
     failed = _refused(raw, "--out", raw, "--resume")
     assert "holds the raw scan" in failed
     assert {path: path.stat().st_mtime_ns for path in raw.rglob("*.nii.gz")} == before
-
-
-def test_a_case_that_cannot_be_used_does_not_stop_the_others(tmp_path):
-    words = ["--no-bias", "--no-register", "--no-strip"]
-    scan = np.zeros((12, 12, 12), np.int64)  # a type that some programs write
-    scan[3:9, 3:9, 3:9] = np.arange(1, 217).reshape(6, 6, 6)
-    for name in ("a", "b"):
-        for visit in (1, 2):
-            path = tmp_path / "raw" / name / f"flair_time0{visit}_on_middle_space.nii.gz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            nib.save(nib.Nifti1Image(scan, np.eye(4), dtype=np.int64), path)
-    (tmp_path / "raw/a/flair_time01_on_middle_space.nii.gz").write_text("no scan")
-    arguments = ["preprocess", str(tmp_path / "raw"), "--out", str(tmp_path / "out"), *words]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 3, result.output
-    assert "case a: " in result.stderr
-    assert "wrote 1 case to" in result.stdout
-    assert "1 failed" in result.stdout
-    (case,) = read_cohort(tmp_path / "out")
-    assert case.name == "b"
-    assert _load(case.time2)[0].max() == 216
-    # another patient comes into the same folder, whose list was edited meanwhile
-    write_cohort([case._replace(split="test")], tmp_path / "out/cohort.csv")
-    shutil.copytree(tmp_path / "raw/b", tmp_path / "more/c")
-    arguments = ["preprocess", str(tmp_path / "more"), "--out", str(tmp_path / "out"), *words]
-    assert CliRunner().invoke(main, [*arguments, "--resume"]).exit_code == 0
-    assert [(c.name, c.split) for c in read_cohort(tmp_path / "out")] == [
-        ("b", "test"),
-        ("c", None),
-    ]
-    assert [row["case"] for row in read_table(tmp_path / "out/preprocess.csv")] == ["b", "c"]
 
 
 def test_a_visit_that_lost_its_place_is_registered_by_its_mass(rng):
