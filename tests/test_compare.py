@@ -143,6 +143,8 @@ def test_the_printed_commands_fill_the_table_one_by_one(compared, place, run):
     run(*shlex.split(line))
     left = run(*words(place, "pieces", "--print-commands", *few)).splitlines()
     assert left == [other for other in printed if other != line]
+    # another call with another seed, meanwhile, is none of theirs
+    run(*words(place, "pieces", "--print-commands", "--seeds", "0"))
     # a cell may also come first of all, in a folder where nothing was prepared
     run(*words(place, "alone", "--cell", "subtraction (0.4)/0/0"))
     assert (place / "alone/cells/subtraction (0.4)/fold0_seed0/cell.json").is_file()

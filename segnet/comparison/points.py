@@ -21,11 +21,12 @@ Point = Literal["usual", "best"]
 
 
 class AtPoint(NamedTuple):
-    """L-F1, or Dice, of a method at one threshold, lesions up to 3 mm³ dropped; tests as `against`.
+    """A score of a method at one threshold, lesions up to 3 mm³ dropped; tests as `against`.
 
     `point` is "usual", a threshold of 0.5, or "best": each training at that threshold of the sweep
     at which its mean L-F1 under the rule is the highest in the test cases themselves, which no
-    choice beforehand can beat. `mean` is over the cases with new lesions, each averaged over seeds.
+    choice beforehand can beat. The score is L-F1, at the usual threshold Dice as well. `mean` is
+    over the cases with new lesions, each averaged over seeds.
     """
 
     point: Point
@@ -48,7 +49,10 @@ def at_points(finished: Sequence[Finished], reference: str) -> list[AtPoint]:
     rows = []
     for point, choose in chosen.items():
         values = over_seeds(
-            _values([row for one in finished if one.cell.seed == seed for row in choose(one.sweep)])
+            _values(
+                [row for one in finished if one.cell.seed == seed for row in choose(one.sweep)],
+                with_dice=point == "usual",
+            )
             for seed in dict.fromkeys(one.cell.seed for one in finished)
         )
         tests = {(test.rule, test.metric, test.first): test for test in against(values, reference)}
@@ -74,7 +78,6 @@ def at_points(finished: Sequence[Finished], reference: str) -> list[AtPoint]:
 def points_sheet(rows: Sequence[AtPoint], reference: str) -> Sheet:
     """One row per method: Dice at the usual threshold, and L-F1 under each rule at both points."""
     columns = list(dict.fromkeys((row.point, row.rule, row.metric) for row in rows))
-    columns = [key for key in columns if key[:2] != ("best", NO_RULE)]
     known = {(row.point, row.rule, row.metric, row.method): row for row in rows}
     shown_at = dict(zip(get_args(Point), (f"at {THRESHOLD:g}", "at its best"), strict=True))
     heads = [
@@ -105,12 +108,13 @@ def _shown(row: AtPoint | None) -> Cell:
     return Cell(text, str(row.mean))
 
 
-def _values(rows: Sequence[SweepRow]) -> list[Values]:
-    """Gather the scores of the cases with new lesions; Dice does not depend on the rule."""
+def _values(rows: Sequence[SweepRow], with_dice: bool) -> list[Values]:
+    """Gather the scores of the cases with new lesions; Dice where no rule chose the threshold."""
     gathered: dict[tuple[str, str, str], dict[str, float | None]] = {}
     for row in rows:
         if not row.is_clean:
-            gathered.setdefault((row.method, NO_RULE, "dice"), {})[row.case] = row.dice
+            if with_dice:
+                gathered.setdefault((row.method, NO_RULE, "dice"), {})[row.case] = row.dice
             gathered.setdefault((row.method, row.rule, "f1"), {})[row.case] = row.f1
     return [Values(*key, by_case) for key, by_case in gathered.items()]
 

@@ -173,7 +173,10 @@ def run_alone(arguments: list[str], folder: str, log: str) -> str:
 def _arguments(settings: CompareSettings, cell: Cell) -> list[str]:
     out = str(settings.out)
     config = str(settings.out / CONFIG)
-    return ["compare", "--config", config, "--out", out, "--cell", cell.name]
+    # a later call with other flags writes another config.toml
+    own = {"seeds": [cell.seed], "rule": settings.rule, "threads": [settings.threads]}
+    flags = [word for name, values in own.items() for one in values for word in (f"--{name}", one)]
+    return ["compare", "--config", config, "--out", out, "--cell", cell.name, *map(str, flags)]
 
 
 def _tabulate(finished: Sequence[Finished], settings: CompareSettings) -> Compared:

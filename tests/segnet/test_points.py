@@ -56,6 +56,10 @@ def test_all_are_scored_at_the_same_threshold(found):
     assert found["usual", NO_RULE, "dice", "ours"].mean == pytest.approx(0.25)
 
 
+def test_no_dice_is_given_at_thresholds_that_a_rule_chose(found):
+    assert {key[:3] for key in found if key[2] == "dice"} == {("usual", NO_RULE, "dice")}
+
+
 def test_each_training_has_a_best_threshold_of_its_own(found):
     # 0.5 for the first seed, 0.2 for the second
     assert found["best", "overlap", "f1", "ours"].mean == pytest.approx((0.6 + 0.8) / 2)
