@@ -30,6 +30,8 @@ def read_note(path: Path) -> dict[str, Any]:
     """Read how a case was made: `options`, `sources` and `outcome`; InputError where damaged."""
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(path, str) for path in note["sources"]) or len(note["sources"]) < 2:
+            raise ValueError("the raw visits are missing")
         return {key: note[key] for key in ("options", "sources", "outcome")}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -40,8 +42,9 @@ def read_note(path: Path) -> dict[str, Any]:
 def restore(path: Path, folder: Path, visit: int, scan: Path | None, out: Path) -> Path:
     """Write a volume that lies on the grid of a prepared case on that of its raw visit 1 or 2.
 
-    Whole numbers from 0 to 255 are labels, and no lesion of a label is lost; anything else is a
-    map, and is interpolated linearly. `scan` is the raw visit where it no longer lies where it lay;
+    Whole numbers from 0 to 255 are labels, and no lesion of a mask is lost (of several labels, one
+    may have to share its only voxel with another: the rarer label is kept). Anything else is a map,
+    and is interpolated linearly. `scan` is the raw visit where it no longer lies where it lay;
     it is returned. Raises InputError where the folder is no prepared case, a file is missing or
     damaged, the volume lies on another grid, or `out` exists.
     """
@@ -92,7 +95,8 @@ def _restored(image: nib.Nifti1Image, grid: Grid) -> np.ndarray:
     if (data != np.round(data)).any() or data.min() < 0 or data.max() > _MOST_LABEL:
         return resample(image, grid)
     labels = np.zeros(grid.shape, np.uint8)
-    for label in np.unique(data[data != 0]):
+    known, counts = np.unique(data[data != 0], return_counts=True)
+    for label in known[np.argsort(-counts, kind="stable")]:  # the rarest comes last, and stays
         of_label = nib.Nifti1Image((data == label).astype(np.uint8), image.affine)
         labels[resample_mask(of_label, grid)] = label
     return labels

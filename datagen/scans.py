@@ -14,8 +14,8 @@ from datagen.layouts import Case
 from datagen.resampling import resample, resample_mask
 from datagen.volumes import Grid
 
-# a few voxels, or a little below zero, are what interpolation leaves
 _LEAST_BRAIN = 0.02  # of the voxels of a scan that are not 0
+# a few voxels, or a little below zero, are what interpolation leaves
 _MOST_NEGATIVE, _CLEARLY_NEGATIVE = 0.01, -0.1  # share of voxels; of the brightest signal
 
 

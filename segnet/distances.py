@@ -35,23 +35,6 @@ def signed_distance(
     return signed
 
 
-def signed_distance_minus_one(
-    mask: Bool[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float]
-) -> Float32[np.ndarray, "x y z"]:
-    """Distance map of the boundary loss's authors (Kervadec et al. 2021), for comparison.
-
-    Outside, the distance to the mask; inside, 1 minus the distance to its end: the 1 is meant as a
-    voxel, so the map is positive inside where voxels are smaller than 1 mm. 0 for an empty mask;
-    for a full one, minus the image's diagonal.
-    """
-    if mask.all() or not mask.any():
-        return signed_distance(mask, spacing_mm) * np.float32(mask.any())
-    outside = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
-    inside = ndimage.distance_transform_edt(mask, sampling=spacing_mm)
-    signed: np.ndarray = np.where(mask, 1 - inside, outside).astype(np.float32)
-    return signed
-
-
 def penalty_map(
     labels: UInt8[np.ndarray, "x y z"], is_normalised: bool
 ) -> Float32[np.ndarray, "x y z"]:

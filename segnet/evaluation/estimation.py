@@ -51,12 +51,14 @@ def _load(path: Path) -> SavedEstimator:
 def _at_spacing(
     pair: MaskPair, spacing_mm: float
 ) -> tuple[Bool[np.ndarray, "x y z"], Float[np.ndarray, "x y z"]]:
-    shown = pair.prediction if pair.probability is None else pair.probability
-    grid = volumes.working_grid(pair.grid, spacing_mm)
-    affine = pair.grid.affine
-    truth = resample_mask(nib.Nifti1Image(pair.truth.astype(np.uint8), affine), grid)
-    probability = resample(nib.Nifti1Image(shown.astype(np.float32), affine), grid)
-    return truth, np.clip(probability, 0, 1)
+    grid, affine = volumes.working_grid(pair.grid, spacing_mm), pair.grid.affine
+    truth, prediction = (
+        resample_mask(nib.Nifti1Image(mask.astype(np.uint8), affine), grid)
+        for mask in (pair.truth, pair.prediction)
+    )
+    if pair.probability is None:
+        return truth, prediction.astype(np.float32)
+    return truth, resample(nib.Nifti1Image(pair.probability, affine), grid).clip(0, 1)
 
 
 def _estimate(

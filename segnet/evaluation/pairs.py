@@ -110,6 +110,8 @@ def read_pair(case: Case, found: Found, lowest_threshold: float) -> MaskPair:
     if case.truth is None:
         raise InputError(f"case {case.name}: no truth to score against")
     truth_image, notes = volumes.read_mask(case.truth), list[str]()
+    if found.mask.resolve() == case.truth.resolve():
+        notes.append(f"case {case.name}: the prediction {found.mask} is the truth itself")
     predicted = _voxels(volumes.read_mask(found.mask), found.mask, truth_image, case, notes) > 0
     truth = np.asanyarray(truth_image.dataobj) > 0
     shown, probability = truth | predicted, None
@@ -210,7 +212,7 @@ def _find(source: Path, case: Case, kind: str) -> Path:
 
 def _method_names(predictions: Sequence[Path]) -> dict[str, Path]:
     """Name each prediction by its file or folder; by its whole path where two would be alike."""
-    names = [stem(path) for path in predictions]
+    names = [stem(path.resolve()) for path in predictions]
     shown = [
         name if names.count(name) == 1 else str(path)
         for name, path in zip(names, predictions, strict=True)

@@ -81,6 +81,15 @@ def test_no_lesion_is_lost_in_thick_slices(case, tmp_path, run):
         assert np.abs(places[0] - places[1]).max() <= 2  # mm, half a slice
 
 
+def test_the_rarer_label_is_kept_where_two_share_a_voxel(case, tmp_path, run):
+    marked = np.zeros(PREPARED, np.uint8)
+    marked[2:6, 2:6, 5:9], marked[20, 20, 8], marked[20, 20, 9] = 2, 2, 1
+    path = _save(tmp_path / "labels.nii.gz", marked, np.eye(4))
+    out = tmp_path / "back.nii.gz"
+    run("datagen", "restore", path, "--case", case, "--visit", 1, "--out", out)
+    assert set(np.unique(nib.load(out).dataobj)) == {0, 1, 2}
+
+
 @pytest.mark.parametrize("values", [(0.25, 0.5), (-1, 2), (300, 1)])
 def test_what_is_no_label_is_a_map(values, case, tmp_path, run):
     path, marked = _labels(case)
@@ -136,6 +145,8 @@ def test_what_is_no_case_or_another_grid_is_told(case, tmp_path):
     [
         ("preprocess.json", '{"options": {', "is damaged; delete "),
         ("preprocess.json", "{}", "is damaged; delete "),
+        ("preprocess.json", '{"options": {}, "sources": [], "outcome": {}}', "is damaged; delete "),
+        ("preprocess.json", '{"options": {}, "sources": 5, "outcome": {}}', "is damaged; delete "),
         ("middle_to_time2.txt", "", "is damaged: it holds no 4 x 4 matrix that"),
         ("middle_to_time2.txt", "1 0 0 0\n0 1 0", "is damaged: it holds no 4 x 4"),
         ("middle_to_time2.txt", "1 0 0 0\n" * 4, "is damaged: it holds no 4 x 4"),

@@ -39,6 +39,16 @@ def test_without_a_map_the_mask_is_estimated(pair, tiny_estimator):
     assert bare == estimate_patches("case", "method", mask, tiny_estimator)
 
 
+def test_a_small_lesion_of_a_mask_is_not_lost_on_the_way_to_another_spacing(
+    pair_of, tiny_estimator
+):
+    truth = np.zeros((32, 32, 16), bool)
+    truth[4:12, 4:12, 2:6] = truth[20, 20, 10] = True  # the second is a quarter of a voxel there
+    pair = pair_of(truth, truth, None, (0.5, 0.5, 1.0))
+    (row,) = estimate_patches("case", "method", pair, tiny_estimator)
+    assert row.exact_f1 == 1.0
+
+
 def test_another_spacing_is_brought_to_that_of_the_estimator(pair_of, tiny_estimator):
     truth = np.zeros((16, 16, 16), bool)
     truth[2:4, 2:4, 2:4] = True

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -115,6 +116,21 @@ def test_folders_of_masks_are_matched_by_name(masks, evaluate, tmp_path):
         masks[name].rename(tmp_path / folder / "p1.nii.gz")
     (row,) = evaluate("cases", tmp_path / "truths", tmp_path / "found")
     assert (row["case"], row["method"], row["f1"]) == ("p1", "found", "0.5")
+
+
+def test_a_method_is_named_by_its_folder_wherever_it_is_called_from(
+    masks, evaluate, tmp_path, monkeypatch
+):
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    shutil.copy(masks["prediction"], folder / "truth.nii.gz")
+    monkeypatch.chdir(folder)
+    assert {row["method"] for row in evaluate("cases", masks["truth"], Path())} == {"ours"}
+
+
+def test_a_truth_that_is_scored_against_itself_is_told(masks, evaluate):
+    (note,) = evaluate("notes", masks["truth"], masks["truth"])
+    assert note["note"].endswith("truth.nii.gz is the truth itself")
 
 
 def test_hidden_files_of_a_folder_are_no_masks(masks, evaluate, tmp_path):
