@@ -1,7 +1,7 @@
 """Cohorts of two-visit cases, their splits, and the list in which they are written."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import get_args
 
@@ -14,19 +14,20 @@ from datagen.layouts import COLUMNS, Case, Split, from_bids, from_msseg2, from_t
 VANISHED = "vanished_lesions.nii.gz"
 
 
-def read_cohort(source: Path) -> list[Case]:
+def read_cohort(source: Path, to_be_made: Container[str] = ()) -> list[Case]:
     """List the cases of a cohort, sorted by name.
 
     `source` is a folder in MSSEG-2 layout, a BIDS data set, a folder with `cohort.csv`, or a CSV
     file with the columns case, time1, time2 and optionally truth, brain_mask, split, patient;
-    paths in it are relative to it. Raises InputError that names a broken case and what it misses.
+    paths in it are relative to it. Listed cases `to_be_made` may miss files. Raises InputError that
+    names a broken case and what it misses.
     """
     if source.is_file():
-        cases = from_table(source)
+        cases = from_table(source, to_be_made)
     elif not source.is_dir():
         raise InputError(f"{source} does not exist; give a cohort folder or a cohort.csv")
     elif own := own_list(source):
-        cases = from_table(own)
+        cases = from_table(own, to_be_made)
     elif (source / "dataset_description.json").is_file():
         cases = from_bids(source)
     else:

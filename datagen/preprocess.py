@@ -21,7 +21,7 @@ from datagen.files import (
     write_table,
     write_text,
 )
-from datagen.layouts import Case, from_table
+from datagen.layouts import Case
 from datagen.overview import draw_overview
 from datagen.progress import track
 from datagen.raw_visits import Options, Prepared, prepare
@@ -90,7 +90,7 @@ def preprocess_cohort(
     """
     _require_apart(cases, out)
     # read before the work of hours
-    known = _read_lists(out, cases) if resume else Lists({}, {})
+    known = _read_lists(out, cases) if resume and own_list(out) else Lists({}, {})
     if out.is_dir() and any(out.iterdir()) and not resume:
         raise InputError(f"{out} is not empty; choose another --out, or go on there with --resume")
     make_folder(out)
@@ -109,12 +109,9 @@ def preprocess_cohort(
 
 
 def _read_lists(out: Path, cases: Sequence[Case]) -> Lists:
-    listed = own_list(out)
-    if listed is None:
-        return Lists({}, {})
     rows = {row.get("case", ""): dict[str, Any](row) for row in read_table(out / "preprocess.csv")}
     to_be_made = {case.name for case in cases}
-    return Lists({case.name: case for case in from_table(listed, to_be_made)}, rows)
+    return Lists({case.name: case for case in read_cohort(out, to_be_made)}, rows)
 
 
 def _write_lists(
