@@ -12,10 +12,11 @@ from datagen.lesions import Rule
 from datagen.store import Agreement
 from metricnet.config import Form
 from metricnet.estimator import LesionEstimator
-from metricnet.weights import read_weights, write_weights
+from metricnet.weights import Kind, read_weights, write_weights
 
 SCHEMA = 2
 FILE_NAME = "estimator.safetensors"
+_KIND = Kind("an estimator", "form", SCHEMA, "metricnet train")
 
 
 class SavedEstimator(NamedTuple):
@@ -48,14 +49,7 @@ def load_estimator(path: str | Path) -> SavedEstimator:
     Raises InputError where there is none, the file is broken, or its schema is another.
     """
     path = estimator_file(Path(path))
-    metadata, weights = read_weights(path, "an estimator")
-    if "form" not in metadata:
-        raise InputError(f"{path} is not an estimator; 'metricnet train' writes one")
-    if metadata.get("schema") != SCHEMA:
-        raise InputError(
-            f"{path}: estimator schema {SCHEMA} expected, found {metadata.get('schema')}; "
-            "train it again with 'metricnet train'"
-        )
+    metadata, weights = read_weights(path, _KIND)
     try:
         return _restore(metadata, weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

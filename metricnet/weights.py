@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,8 +30,23 @@ def write_weights(path: Path, module: nn.Module, note: dict[str, Any], dtype: to
         partial.write_bytes(save(weights, {_KEY: json.dumps(note, sort_keys=True)}))
 
 
-def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the note and the weights of a file; InputError where it is missing, or not `what`."""
+class Kind(NamedTuple):
+    """What a file of weights holds: a name with its article, and the command that writes it.
+
+    Its note has a schema, and a key that no other kind has.
+    """
+
+    name: str
+    key: str
+    schema: int
+    command: str
+
+
+def read_weights(path: Path, kind: Kind) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the note and the weights of a file.
+
+    Raises InputError where it is missing, of another kind, or of another schema.
+    """
     try:
         with safe_open(require_file(path), framework="pt") as file:
             note = json.loads((file.metadata() or {}).get(_KEY, "{}"))
@@ -39,5 +54,12 @@ def read_weights(path: Path, what: str) -> tuple[dict[str, Any], dict[str, Tenso
         if not isinstance(note, dict):
             raise ValueError(f"its note is a {type(note).__name__}")
     except (SafetensorError, ValueError) as error:
-        raise InputError(f"{path} is not {what} ({error})") from error
+        raise InputError(f"{path} is not {kind.name} ({error})") from error
+    if kind.key not in note:
+        raise InputError(f"{path} is not {kind.name}; '{kind.command}' writes one")
+    if note.get("schema") != kind.schema:
+        raise InputError(
+            f"{path}: {kind.name} of schema {kind.schema} expected, found {note.get('schema')}; "
+            f"write it again with '{kind.command}'"
+        )
     return note, weights

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from datagen.errors import InputError
 from metricnet import runs
-from metricnet.weights import read_weights, write_weights
+from metricnet.weights import Kind, read_weights, write_weights
 from segnet.config import Network, TrainSettings
 from segnet.operating_point import OperatingPoint, parse_point, read_point
 from segnet.unet import TwoVisitUNet, build_unet
 
 SCHEMA = 1
+_KIND = Kind("a detector", "architecture", SCHEMA, "segnet export")
 
 
 class Architecture(NamedTuple):
@@ -57,14 +58,7 @@ def load_detector(path: Path) -> Detector:
                 f"{path}: the checkpoint is not of the network in its config.toml"
             ) from error
         return Detector(str(path), network, architecture, read_point(path))
-    metadata, weights = read_weights(path, "a detector")
-    if "architecture" not in metadata:
-        raise InputError(f"{path} is not a detector; 'segnet export' writes one")
-    if metadata.get("schema") != SCHEMA:
-        raise InputError(
-            f"{path}: detector schema {SCHEMA} expected, found {metadata.get('schema')}; "
-            "give the run folder, or write the file again with 'segnet export'"
-        )
+    metadata, weights = read_weights(path, _KIND)
     try:
         architecture = Architecture.of(TrainSettings(cohort=Path(), **metadata["architecture"]))
         point = metadata["operating_point"]

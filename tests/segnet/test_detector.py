@@ -82,7 +82,7 @@ def test_a_file_of_another_schema_or_network_is_refused(detector, tmp_path):
     save_detector(path, detector)
     metadata, weights = metadata_of(path)
     for change, named in (
-        ({"schema": 99}, "schema 1 expected, found 99"),
+        ({"schema": 99}, "a detector of schema 1 expected, found 99; write it again with"),
         ({"architecture": {**ARCHITECTURE._asdict(), "channels": 16}}, "does not fit"),
         ({"architecture": {**ARCHITECTURE._asdict(), "network": "unknown"}}, "does not fit"),
         ({"architecture": {**ARCHITECTURE._asdict(), "patch": 7}}, "does not fit"),
