@@ -212,7 +212,8 @@ def _find(source: Path, case: Case, kind: str) -> Path:
 
 def _method_names(predictions: Sequence[Path]) -> dict[str, Path]:
     """Name each prediction by its file or folder; by its whole path where two would be alike."""
-    names = [stem(path.resolve()) for path in predictions]
+    # "." and ".." have no name of their own; a link keeps the one it was given
+    names = [stem(path.resolve() if path.name in ("", "..") else path) for path in predictions]
     shown = [
         name if names.count(name) == 1 else str(path)
         for name, path in zip(names, predictions, strict=True)

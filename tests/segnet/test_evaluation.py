@@ -126,6 +126,9 @@ def test_a_method_is_named_by_its_folder_wherever_it_is_called_from(
     shutil.copy(masks["prediction"], folder / "truth.nii.gz")
     monkeypatch.chdir(folder)
     assert {row["method"] for row in evaluate("cases", masks["truth"], Path())} == {"ours"}
+    (tmp_path / "link").symlink_to(folder)
+    named = evaluate("cases", masks["truth"], tmp_path / "link")
+    assert {row["method"] for row in named} == {"link"}
 
 
 def test_a_truth_that_is_scored_against_itself_is_told(masks, evaluate):

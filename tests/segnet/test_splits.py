@@ -1,16 +1,18 @@
 """Validation patients that can tell a good epoch from an empty one."""
 
+import shutil
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from datagen.cohort import write_cohort
+from datagen.cohort import read_cohort, write_cohort
 from datagen.errors import InputError
 from datagen.layouts import Case
 from segnet import preparation
 from segnet.config import TrainSettings
+from segnet.data import read_labelled_cases
 from segnet.splits import with_active_validation
 
 
@@ -82,3 +84,23 @@ def test_clean_validation_patients_that_a_cohort_sets_are_refused(tiny_cohort, t
     _, validation = preparation.read_splits(settings)
     with pytest.raises(InputError, match="none of the 1 validation cases has a new lesion"):
         preparation.choose_judges(validation)
+
+
+def test_synthetic_cases_and_an_estimator_are_known_again(tiny_cohort, tiny_estimator, tmp_path):
+    cases = read_labelled_cases(read_cohort(tiny_cohort), 1.0, 2)
+    settings = TrainSettings(cohort=tiny_cohort)
+    assert preparation.checksums_of(settings, []) == {}
+    few, more = (preparation.checksums_of(settings, cases[:count]) for count in (2, 3))
+    assert few.keys() == more.keys() == {"--synthetic"}
+    assert few != more
+    assert few == preparation.checksums_of(settings, cases[1::-1])
+    replaced = shutil.copytree(tiny_estimator, tmp_path / "estimator")
+    known = [
+        preparation.checksums_of(settings.model_copy(update={"estimator": path}), [])
+        for path in (tiny_estimator, replaced)
+    ]
+    assert known[0] == known[1] != {}
+    with (replaced / "estimator.safetensors").open("ab") as stream:
+        stream.write(b"0")
+    changed = settings.model_copy(update={"estimator": replaced})
+    assert preparation.checksums_of(changed, []) != known[0]
