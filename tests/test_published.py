@@ -1,4 +1,4 @@
-"""The published comparison: its tables come of the scores that lie in the repository."""
+"""The published comparison: its figures come of the scores that lie in the repository."""
 
 import re
 import tarfile
@@ -6,23 +6,33 @@ from pathlib import Path
 
 import pytest
 
-from datagen.files import read_table
+from datagen.config import resolve
+from segnet.comparison.cells import read_cost
+from segnet.comparison.gathering import Finished, read_cell, values_by_seed
+from segnet.comparison.plan import list_cells
+from segnet.comparison.points import at_points
+from segnet.comparison.settings import SECTION, CompareSettings
+from segnet.comparison.tabulation import seed_means
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVE = ROOT / "benchmarks/compared.tar.xz"
 SCORES = (("overlap", "f1"), ("msseg2", "f1"), ("voxel-wise", "dice"))
-POINTS = ("usual", "best")
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory, run) -> Path:
-    """The tables of the archive's trainings, made as the documentation says."""
+def published(tmp_path_factory) -> Path:
+    """The scores of the archive's trainings, unpacked."""
     out = tmp_path_factory.mktemp("published")
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(out, filter="data")
-    options = ["--config", "compare", "--out", out, "--finished", "--seeds", "0"]
-    run("segnet", "compare", *options, "--resamples", "100")
     return out
+
+
+def finished_below(out: Path) -> list[Finished]:
+    """The trainings that `segnet compare --config compare --finished --seeds 0` tabulates."""
+    settings = resolve(CompareSettings, SECTION, "compare", {"out": out, "seeds": (0,)})
+    costs = {cell: read_cost(settings, cell) for cell in list_cells(settings)}
+    return [read_cell(cell, cost, out) for cell, cost in costs.items() if cost]
 
 
 def documented() -> dict[str, list[str]]:
@@ -33,30 +43,27 @@ def documented() -> dict[str, list[str]]:
     return {row[0]: [re.sub(r"[*]| \(.*", "", cell) for cell in row[1:6]] for row in rows}
 
 
-def test_the_documented_scores_are_those_of_the_trainings(tables):
+def test_the_documented_scores_are_those_of_the_trainings(published):
+    finished = finished_below(published)
     means = {
-        (row["method"], row["rule"], row["metric"]): row["mean"]
-        for row in read_table(tables / "aggregate.csv")
+        (row.method, row.rule, row.metric): row.mean for row in seed_means(values_by_seed(finished))
     }
-    at_points = {
-        (row["method"], row["rule"], row["point"]): float(row["mean"])
-        for row in read_table(tables / "points.csv")
-        if row["metric"] == "f1"
-    }
+    points = at_points(finished, "Dice")
+    at = {(row.method, row.rule, row.metric, row.point): row.mean for row in points}
     shown = documented()
-    assert len(shown) == len({method for method, *_ in means})
+    assert set(shown) == {one.cell.method for one in finished}
     for method, scores in shown.items():
-        own = [f"{float(means[method, *score]):.3f}" for score in SCORES]
+        own = [f"{means[method, *score]:.3f}" for score in SCORES]
         others = [
-            ", ".join(f"{at_points[method, rule, point]:.3f}" for point in POINTS)
-            for rule, metric in SCORES
-            if metric == "f1"
+            ", ".join(f"{at[method, *score, point]:.3f}" for point in ("usual", "best"))
+            for score in SCORES
+            if score[1] == "f1"
         ]
         assert scores == [*own, *others], method
 
 
-def test_no_path_of_a_machine_is_in_the_archive(tables):
-    files = [path for path in (tables / "cells").rglob("*") if path.is_file()]
+def test_no_path_of_a_machine_is_in_the_archive(published):
+    files = [path for path in (published / "cells").rglob("*") if path.is_file()]
     assert files
     for path in files:
         assert not re.search(r'(^|[",])/', path.read_text(encoding="utf-8"), re.MULTILINE), path

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from nibabel.affines import apply_affine
 from scipy import ndimage
 
-from datagen import raw_visits, registration
+from datagen import raw_visits, registration, stripping
 from datagen.anatomy import deform, load_anatomy
 from datagen.cli import main
 from datagen.cohort import read_cohort
@@ -76,9 +76,10 @@ def raw(tmp_path_factory):
 def prepared(raw, tmp_path_factory, run):
     out = tmp_path_factory.mktemp("prepared") / "cohort"
     with pytest.MonkeyPatch.context() as patch:
-        # coarser grids take a fraction of the time
+        # coarser grids and fewer steps take a fraction of the time
         patch.setattr(registration, "CUBE_MM", 4.0)
         patch.setattr(registration, "_BIAS_MM", 6.0)
+        patch.setattr(stripping, "_BENDINGS", 8)
         run("datagen", "preprocess", raw, "--out", out)
     return out
 
