@@ -1,5 +1,6 @@
 """Estimators on disk: safetensors weights and what they were trained for; nothing is unpickled."""
 
+from contextlib import AbstractContextManager
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -61,6 +62,12 @@ def load_pretrained(rule: Rule = "overlap") -> SavedEstimator:
 
     Raises InputError where none was trained under it.
     """
+    with pretrained_file(rule) as path:
+        return load_estimator(path)
+
+
+def pretrained_file(rule: Rule = "overlap") -> AbstractContextManager[Path]:
+    """Open the file that `load_pretrained` reads, for as long as the context lasts."""
     folder = resources.files("metricnet") / "pretrained"
     known = sorted(item.name for item in folder.iterdir() if item.name.endswith(".safetensors"))
     if f"{rule}.safetensors" not in known:
@@ -69,8 +76,7 @@ def load_pretrained(rule: Rule = "overlap") -> SavedEstimator:
             f"no estimator for rule '{rule}' comes with the package (there is: {names}); train one "
             "with 'metricnet train'"
         )
-    with resources.as_file(folder / f"{rule}.safetensors") as path:
-        return load_estimator(path)
+    return resources.as_file(folder / f"{rule}.safetensors")
 
 
 def _restore(metadata: dict[str, Any], weights: dict[str, Tensor]) -> SavedEstimator:

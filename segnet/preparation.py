@@ -19,7 +19,7 @@ from datagen.layouts import Case
 from datagen.lenders import read_lenders
 from datagen.progress import track
 from datagen.wording import counted
-from metricnet.checkpoint import estimator_file
+from metricnet.checkpoint import estimator_file, pretrained_file
 from segnet import seen
 from segnet.config import TrainSettings
 from segnet.data import LabelledScans, MixedDataset, PatchDataset, PatchOptions
@@ -69,13 +69,27 @@ def require_same_cases(settings: TrainSettings) -> None:
         )
 
 
-def checksums_of(settings: TrainSettings, synthetic: Sequence[LabelledScans]) -> dict[str, str]:
-    """Checksums of what a training learns from beside the cohort, by the setting that names it."""
-    names = sorted(one.case.name for one in synthetic)
-    inputs = {"--synthetic": checksum([], "\n".join(names))} if names else {}
+def checksums_of(
+    settings: TrainSettings, real: Sequence[LabelledScans], synthetic: Sequence[LabelledScans]
+) -> dict[str, str]:
+    """Checksums of what a training learns from, by the setting that names it."""
+    inputs = {"--cohort": _checksum_of(real)}
+    if synthetic:
+        inputs["--synthetic"] = _checksum_of(synthetic)
     if settings.estimator:
         inputs["--estimator"] = checksum([estimator_file(settings.estimator)])
+    elif settings.alpha:
+        with pretrained_file() as path:
+            inputs["--estimator"] = checksum([path])
     return inputs
+
+
+def _checksum_of(cases: Sequence[LabelledScans]) -> str:
+    """Checksum of the names and files of cases, in whatever order they come."""
+    ordered = sorted((one.case for one in cases), key=lambda case: case.name)
+    files = [(case.time1, case.time2, case.truth, case.brain_mask) for case in ordered]
+    there = [path for paths in files for path in paths if path]
+    return checksum(there, "\n".join(case.name for case in ordered))
 
 
 def read_splits(settings: TrainSettings) -> tuple[list[LabelledScans], list[LabelledScans]]:

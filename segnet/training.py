@@ -228,7 +228,7 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     drawn_from = [*training, *synthetic]
     plan = preparation.choose_losses(settings, drawn_from)
     dataset = preparation.mixed_dataset(settings, training, synthetic)
-    inputs = preparation.checksums_of(settings, synthetic)
+    inputs = preparation.checksums_of(settings, [*training, *validation], synthetic)
     last = open_run(settings.out, SECTION, settings, settings.resume, inputs)
     if last:
         preparation.require_same_cases(settings)

@@ -86,21 +86,33 @@ def test_clean_validation_patients_that_a_cohort_sets_are_refused(tiny_cohort, t
         preparation.choose_judges(validation)
 
 
-def test_synthetic_cases_and_an_estimator_are_known_again(tiny_cohort, tiny_estimator, tmp_path):
-    cases = read_labelled_cases(read_cohort(tiny_cohort), 1.0, 2)
-    settings = TrainSettings(cohort=tiny_cohort)
-    assert preparation.checksums_of(settings, []) == {}
-    few, more = (preparation.checksums_of(settings, cases[:count]) for count in (2, 3))
-    assert few.keys() == more.keys() == {"--synthetic"}
+def test_cases_and_an_estimator_are_known_again(tiny_cohort, tiny_estimator, tmp_path):
+    copied = shutil.copytree(tiny_cohort, tmp_path / "cohort")
+    cases = read_labelled_cases(read_cohort(copied), 1.0, 2)
+    settings = TrainSettings(cohort=copied, alpha=0)
+    few, more = (
+        preparation.checksums_of(settings, cases[:3], cases[:count])["--synthetic"]
+        for count in (2, 3)
+    )
     assert few != more
-    assert few == preparation.checksums_of(settings, cases[1::-1])
+    known = preparation.checksums_of(settings, cases[:3], cases[1::-1])
+    assert known.keys() == {"--cohort", "--synthetic"}
+    assert known["--synthetic"] == few
+    # under the same names, another scan
+    shutil.copy(cases[0].case.time1, cases[1].case.time2)
+    again = preparation.checksums_of(settings, cases[:3], cases[1::-1])
+    assert all(again[name] != known[name] for name in known)
+    # the estimator of the package counts as well
+    with_term = preparation.checksums_of(TrainSettings(cohort=copied), cases, [])
+    assert with_term.keys() == {"--cohort", "--estimator"}
     replaced = shutil.copytree(tiny_estimator, tmp_path / "estimator")
     known = [
-        preparation.checksums_of(settings.model_copy(update={"estimator": path}), [])
+        preparation.checksums_of(settings.model_copy(update={"estimator": path}), [], [])
         for path in (tiny_estimator, replaced)
     ]
-    assert known[0] == known[1] != {}
+    assert known[0] == known[1]
+    assert known[0]["--estimator"] != with_term["--estimator"]
     with (replaced / "estimator.safetensors").open("ab") as stream:
         stream.write(b"0")
     changed = settings.model_copy(update={"estimator": replaced})
-    assert preparation.checksums_of(changed, []) != known[0]
+    assert preparation.checksums_of(changed, [], []) != known[0]
