@@ -41,6 +41,8 @@ def train(settings: TrainSettings) -> None:
         is_over = 0 < settings.patience <= len(history) - best["epoch"]
         more = "; --resume goes on" if settings.max_minutes and not is_over else ""
         say(f"stopped after epoch {len(history)} of {settings.epochs}{more}")
+    if not best[MONITOR]:
+        say("no epoch found a new lesion of the validation cases: train longer, or look at them")
     say(
         f"best epoch {best['epoch']:.0f} on validation cases: Dice {best['validation/dice']:.3f}, "
         f"L-F1 {best['validation/f1']:.3f}; wrote {settings.out}"

@@ -166,7 +166,7 @@ class TrainSettings(Settings):
     seed: int = Field(0, description="Seed of weights, draws and augmentation.", ge=0, le=MAX_SEED)
     patience: int = Field(
         0,
-        description="Stop after this many epochs without a better validation score; 0: never.",
+        description="Stop after this many epochs of the whole loss with no better score; 0: never.",
         ge=0,
     )
     record_predictions: bool = not_recorded(

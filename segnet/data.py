@@ -1,6 +1,6 @@
 """Patches of two visits, drawn around lesions and tissue, from a cohort held in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -215,6 +215,19 @@ class MixedDataset(Dataset[PatchSample]):
             return self._real[before]
         sample = self._synthetic[item - before]
         return sample._replace(case=sample.case + len(self._real))
+
+
+class CaseLoader:
+    """Hands over whole cases, one by one, as they are."""
+
+    def __init__(self, cases: Sequence[LabelledScans]) -> None:
+        self._cases = cases
+
+    def __iter__(self) -> Iterator[LabelledScans]:
+        return iter(self._cases)
+
+    def __len__(self) -> int:
+        return len(self._cases)
 
 
 def _outside(scans: Scans) -> tuple[float, float]:

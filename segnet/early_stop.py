@@ -1,19 +1,30 @@
 """The end of a training that does not get better any more."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytorch_lightning as lightning
 from pytorch_lightning.callbacks import Callback
+
+from segnet.choices import Added
+from segnet.config import TrainSettings
+
+
+def first_whole_epoch(settings: TrainSettings) -> int:
+    """First epoch in which every term of the loss has its full weight, counted from 0."""
+    learned = settings.alpha_warmup_epochs + settings.alpha_ramp_epochs if settings.alpha else 0
+    added = settings.loss_warmup_epochs if settings.loss in get_args(Added) else 0
+    return max(learned, added)
 
 
 class EarlyStop(Callback):
     """Ends a training after `patience` epochs in a row without a better score; 0: never.
 
+    Epochs before `first`, counted from 0, are not waited for: the loss is not yet what it will be.
     What it knows is kept in each checkpoint: a training that was ended stays so when resumed.
     """
 
-    def __init__(self, monitor: str, patience: int) -> None:
-        self._monitor, self._patience = monitor, patience
+    def __init__(self, monitor: str, patience: int, first: int = 0) -> None:
+        self._monitor, self._patience, self._first = monitor, patience, first
         self._best: float | None = None
         self._waited = 0
 
@@ -27,7 +38,8 @@ class EarlyStop(Callback):
         is_better = self._best is None or score > self._best
         if is_better:
             self._best = score
-        self._waited = 0 if is_better else self._waited + 1
+        is_waited_for = not is_better and trainer.current_epoch >= self._first
+        self._waited = self._waited + 1 if is_waited_for else 0
         self._stop(trainer)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Training of the two-timepoint network: one of the losses, plus α (1 − F̂)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -18,8 +18,8 @@ from metricnet.data import DrawSampler
 from metricnet.trainer import fit, make_trainer, open_run, require_finite
 from segnet import preparation
 from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
-from segnet.data import LabelledScans, PatchSample
-from segnet.early_stop import EarlyStop
+from segnet.data import CaseLoader, LabelledScans, PatchSample
+from segnet.early_stop import EarlyStop, first_whole_epoch
 from segnet.evaluation import dice_coefficient
 from segnet.inference import label_volume, lesion_mask, predict_probabilities
 from segnet.learned import LearnedTerm, learned_term
@@ -34,19 +34,6 @@ from segnet.unet import build_unet
 SECTION = "segnet.train"
 MONITOR = "validation/dice_and_f1"
 _HALVINGS = (0.5, 0.7, 0.9)  # shares of the training (Zhang et al. 2021)
-
-
-class CaseLoader:
-    """Hands over whole cases, one by one, as they are."""
-
-    def __init__(self, cases: Sequence[LabelledScans]) -> None:
-        self._cases = cases
-
-    def __iter__(self) -> Iterator[LabelledScans]:
-        return iter(self._cases)
-
-    def __len__(self) -> int:
-        return len(self._cases)
 
 
 class Optimisation(NamedTuple):
@@ -142,6 +129,12 @@ class SegmentationTask(lightning.LightningModule):
         self._log_mean("train/alpha", torch.tensor(value.alpha))
         for name in ("estimated_f1", "exact_f1", "gap", "trust"):
             self._log_mean(f"train/{name}", getattr(value.measured, name).mean())
+        if self.logger:
+            # step by step, beside the means of the epochs
+            now = {
+                f"step/{name}": getattr(value.measured, name).mean() for name in ("gap", "trust")
+            }
+            self.logger.log_metrics(now, self.global_step)
         loss: Tensor = value.loss
         return loss
 
@@ -286,7 +279,8 @@ def _trainer(settings: TrainSettings) -> lightning.Trainer:
         precision=settings.precision,
         devices=settings.devices,
     )
-    trainer.callbacks.insert(0, EarlyStop(MONITOR, settings.patience))
+    first = first_whole_epoch(settings)
+    trainer.callbacks.insert(0, EarlyStop(MONITOR, settings.patience, first))
     return trainer
 
 

@@ -1,9 +1,12 @@
 import csv
 import math
+import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tensorboardX.proto.event_pb2 import Event
 
 from datagen.errors import InputError
 from datagen.scans import Scans
@@ -86,7 +89,23 @@ def test_a_run_keeps_settings_checkpoints_and_a_tensorboard_log(tiny_run):
     assert runs.read_config(tiny_run, "segnet.train", TrainSettings).channels == 8
     assert (tiny_run / "last.ckpt").is_file()
     assert any(name.startswith("network.") for name in runs.best_weights(tiny_run))
-    assert list((tiny_run / "tensorboard").glob("events.*"))
+    written = logged(tiny_run / "tensorboard")
+    for name in ("step/gap", "step/trust"):
+        assert [step for step, _ in written[name]] == list(range(12))  # three epochs of four steps
+        assert all(0 <= value <= 1 for _, value in written[name])
+
+
+def logged(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Steps and values of each scalar in a folder's only TensorBoard log."""
+    (path,) = folder.glob("events.*")
+    content, start, scalars = path.read_bytes(), 0, {}
+    while start < len(content):
+        (length,) = struct.unpack_from("<Q", content, start)
+        event = Event.FromString(content[start + 12 : start + 12 + length])
+        for value in event.summary.value:
+            scalars.setdefault(value.tag, []).append((event.step, value.simple_value))
+        start += length + 16  # the length, its checksum, and that of the event
+    return scalars
 
 
 def test_the_learned_term_pulls_on_the_network(learned):
