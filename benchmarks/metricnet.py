@@ -9,8 +9,9 @@ import click
 import torch
 
 from benchmarks.machine import describe
+from datagen.files import read_table
 from datagen.shell import SentenceCommand
-from metricnet.checkpoint import load_estimator, load_pretrained, save_estimator
+from metricnet.checkpoint import load_estimator
 from metricnet.config import EvaluateSettings
 from metricnet.loss import LesionWiseLoss
 from metricnet.report import evaluate
@@ -32,10 +33,11 @@ _BATCH, _PATCH = 2, 64
     help="Run of 'segnet train --record-predictions' on unseen patients; repeatable.",
 )
 @click.option(
-    "--table",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="table.md of 'segnet compare': what the loss does in use.",
+    "--compared",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of 'segnet compare': what the loss does in use.",
 )
+@click.option("--reference", default="Dice", help="Method that the others are compared with.")
 @click.option("--split", default="validation", help="Split of the pairs to measure on.")
 @click.option("--seed", type=int, default=0)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/benchmark_metricnet"))
@@ -43,23 +45,21 @@ def main(
     pairs: Path | None,
     estimator: Path | None,
     recorded: tuple[Path, ...],
-    table: Path | None,
+    compared: Path | None,
+    reference: str,
     split: str,
     seed: int,
     out: Path,
 ) -> None:
     """Print tables in Markdown; without --pairs, the cost alone."""
-    print(describe())
+    print(f"{describe()}; seed {seed}")
     if pairs:
-        saved = load_estimator(estimator) if estimator else load_pretrained()
-        out.mkdir(parents=True, exist_ok=True)
-        save_estimator(out / "estimator.safetensors", saved)
         settings = EvaluateSettings(
-            estimator=out, pairs=pairs, predictions=recorded, split=split, seed=seed, out=out
+            estimator=estimator, pairs=pairs, predictions=recorded, split=split, seed=seed, out=out
         )
         print_agreement(settings)
-    if table:
-        print(f"\n{table.read_text(encoding='utf-8')}")
+    if compared:
+        print_use(compared, reference)
     print_cost(LesionWiseLoss(load_estimator(estimator).estimator) if estimator else None, seed)
 
 
@@ -84,6 +84,28 @@ def print_agreement(settings: EvaluateSettings) -> None:
         keys = ("exact_before", "exact_after", "estimated_after", "gap_after")
         figures = " | ".join(f"{row[key]:.3f}" for key in keys)
         print(f"| {name} gradient | {row['starts']:.0f} | {figures} |", flush=True)
+
+
+def print_use(compared: Path, reference: str) -> None:
+    """Print the papers' table of a comparison, and what each method gains in each seed."""
+    print(f"\n{(compared / 'table.md').read_text(encoding='utf-8')}")
+    means = {
+        (row["method"], row["rule"], row["metric"], int(row["seed"])): float(row["mean"])
+        for row in read_table(compared / "seeds.csv")
+        if row["mean"]
+    }
+    columns = sorted({key[1:] for key in means if key[0] == reference and key[2] in ("f1", "dice")})
+    heads = (f"{rule} {metric}, seed {seed}" for rule, metric, seed in columns)
+    print(f"| less {reference} |", *(f"{head} |" for head in heads))
+    print("|---" * (1 + len(columns)) + "|")
+    for method in dict.fromkeys(key[0] for key in means if key[0] != reference):
+        gains = (
+            f"{means[method, *column] - means[reference, *column]:+.3f}"
+            if (method, *column) in means
+            else "–"
+            for column in columns
+        )
+        print(f"| {method} |", *(f"{gain} |" for gain in gains))
 
 
 def print_cost(loss: LesionWiseLoss | None, seed: int) -> None:

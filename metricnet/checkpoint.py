@@ -27,6 +27,16 @@ class SavedEstimator(NamedTuple):
     agreement: Agreement
     held_out: dict[str, Any]
 
+    @property
+    def takes_any_patch(self) -> bool:
+        """Whether it estimates patches of any size: the published form has a head for one alone."""
+        return self.estimator.form == "structured"
+
+    def require(self, found: Agreement, mine: str, theirs: str) -> None:
+        """Raise InputError that names the first definition which it does not share."""
+        own = self.agreement._replace(patch=found.patch) if self.takes_any_patch else self.agreement
+        own.require(found, mine, theirs)
+
 
 def save_estimator(path: Path, saved: SavedEstimator, dtype: torch.dtype = torch.float32) -> None:
     """Write weights, form, definitions and held-out agreement into one safetensors file."""

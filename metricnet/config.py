@@ -42,7 +42,9 @@ class TrainSettings(Settings):
 class EvaluateSettings(Settings):
     """Settings of 'metricnet evaluate'."""
 
-    estimator: Path = Field(description="Run folder or estimator.safetensors.")
+    estimator: Path | None = Field(
+        None, description="Run folder or estimator.safetensors; without it that of the package."
+    )
     pairs: Path = Field(description="Pair file from 'datagen build'.")
     predictions: tuple[Path, ...] = Field(
         (), description="Folder with recordings of 'segnet train --record-predictions'; repeatable."

@@ -15,7 +15,7 @@ from datagen.store import PairFile
 from metricnet import pictures
 from metricnet.agreement import ERRORS, Comparison, measure
 from metricnet.attack import Attack, attack, joined
-from metricnet.checkpoint import SavedEstimator, load_estimator
+from metricnet.checkpoint import SavedEstimator, load_estimator, load_pretrained
 from metricnet.config import EvaluateSettings
 from metricnet.data import PairDataset, as_sample
 from metricnet.edits import Changes, measure_edits, measure_slopes, slope_of
@@ -55,13 +55,13 @@ def evaluate(settings: EvaluateSettings) -> Findings:
 
     The tables are `by_bin.csv`, by tenth of the exact score, `by_group.csv`, by style, and
     `recorded.csv`, by tenth of each recorded training. Raises InputError where the estimator's
-    definitions are not those of the pair file or of the recordings.
+    definitions are not those of the pair file or of the recordings; its structured form takes pairs
+    of any size.
     """
-    saved = load_estimator(settings.estimator)
+    saved = load_estimator(settings.estimator) if settings.estimator else load_pretrained()
     with PairFile(settings.pairs) as file:
-        saved.agreement.require(
-            file.agreement, f"estimator {settings.estimator}", f"pair file {settings.pairs}"
-        )
+        agreement = file.agreement
+    saved.require(agreement, _name(settings), f"pair file {settings.pairs}")
     saved.estimator.requires_grad_(False)
     trajectories = [follow(saved, folder) for folder in settings.predictions]
     compared = measure(saved.estimator, settings.pairs, settings.split)
@@ -74,8 +74,12 @@ def evaluate(settings: EvaluateSettings) -> Findings:
         measure_slopes(saved.estimator, pairs, split, _SLOPED_PAIRS, seed),
         _attack(saved, settings),
     )
-    _write(findings, saved, settings)
+    _write(findings, saved._replace(agreement=agreement), settings)
     return findings
+
+
+def _name(settings: EvaluateSettings) -> str:
+    return f"estimator {settings.estimator or 'of the package'}"
 
 
 def _attack(saved: SavedEstimator, settings: EvaluateSettings) -> dict[str, Attack]:
@@ -134,7 +138,7 @@ def _page(
     text = (resources.files("metricnet") / "templates" / _PAGE).read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(text).render(
-        title=str(settings.estimator),
+        title=_name(settings),
         version=metadata.version("lesionwise"),
         agreement=saved.agreement,
         form=saved.estimator.form,

@@ -116,7 +116,7 @@ def _first(settings: TrainSettings, agreement: Agreement) -> LesionEstimator:
             f"training asks for {settings.form}; give --form {saved.estimator.form}"
         )
     mine = f"estimator {settings.init_from}"
-    saved.agreement.require(agreement, mine, f"pair file {settings.pairs}")
+    saved.require(agreement, mine, f"pair file {settings.pairs}")
     return saved.estimator.train()
 
 

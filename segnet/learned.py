@@ -66,8 +66,7 @@ def learned_term(settings: TrainSettings) -> LearnedTerm | None:
         return None
     saved = load_estimator(settings.estimator) if settings.estimator else load_pretrained()
     origin = settings.estimator or "of the package"
-    # the structured form takes patches of any size
-    fixed = ["spacing_mm"] if saved.estimator.form == "structured" else ["patch", "spacing_mm"]
+    fixed = ["spacing_mm"] if saved.takes_any_patch else ["patch", "spacing_mm"]
     for name in fixed:
         trained, wanted = getattr(saved.agreement, name), getattr(settings, name)
         if trained != wanted:

@@ -79,3 +79,16 @@ def test_weights_of_a_detector_are_no_estimator():
 def test_definitions_that_differ_are_named_with_both_values():
     with pytest.raises(InputError, match="has patch 64, but mine has 32"):
         AGREEMENT.require(AGREEMENT._replace(patch=64), "mine", "theirs")
+
+
+def test_only_the_published_form_is_bound_to_its_patch():
+    saved = {
+        form: SavedEstimator(LesionEstimator(form, 32), AGREEMENT, {})
+        for form in ("structured", "published")
+    }
+    larger = AGREEMENT._replace(patch=64)
+    saved["structured"].require(larger, "mine", "theirs")
+    with pytest.raises(InputError, match="has patch 64, but mine has 32"):
+        saved["published"].require(larger, "mine", "theirs")
+    with pytest.raises(InputError, match="has rule msseg2, but mine has overlap"):
+        saved["structured"].require(larger._replace(rule="msseg2"), "mine", "theirs")

@@ -7,6 +7,7 @@ import pytest
 
 from datagen.errors import InputError
 from datagen.recordings import Recording, write_recordings
+from metricnet import report
 from metricnet.checkpoint import load_estimator
 from metricnet.config import EvaluateSettings
 from metricnet.data import StoredPair
@@ -62,6 +63,20 @@ def test_numbers_tables_figures_and_page_are_written(findings):
     assert page.count("data:image/svg+xml;base64,") == 5
     assert "dice_alone" in page
     assert f"{written['mse']:.4f}" in page
+
+
+def test_the_packages_estimator_is_measured_on_pairs_of_another_size(
+    tiny_pairs, tmp_path, run, monkeypatch
+):
+    monkeypatch.setattr(report, "_SLOPED_PAIRS", 2)
+    options = ["--edits", "1", "--starts", "1", "--attack-steps", "1", "--out", tmp_path / "out"]
+    printed = run("metricnet", "evaluate", "--pairs", tiny_pairs, *options)
+    pairs = json.loads((tmp_path / "out/agreement.json").read_text())
+    assert pairs["mse"] < pairs["mse_constant_mean"]
+    assert f"MSE {pairs['mse']:.4f}" in printed
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "estimator of the package" in page
+    assert "32³ voxels" in page
 
 
 def test_both_ascents_begin_at_the_same_starts(findings):
