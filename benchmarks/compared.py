@@ -13,6 +13,7 @@ from datagen.shell import SentenceCommand
 _KEPT = (
     "cell.json",
     "run/history.csv",
+    "run/inputs.json",
     "run/operating_point.json",
     "scores/cases.csv",
     "scores/sources.csv",

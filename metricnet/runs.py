@@ -1,5 +1,6 @@
 """Run folders on disk: settings, checkpoints and history of a training; nothing is trained here."""
 
+import json
 import struct
 from pathlib import Path
 from pickle import UnpicklingError
@@ -80,6 +81,17 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     if not rows or "epoch" not in rows[0]:
         raise InputError(f"{path} holds no epoch yet; train on with --resume")
     return rows
+
+
+def read_inputs(folder: Path) -> dict[str, str] | None:
+    """Checksums of what a run learns from, by setting; None for a run of an earlier version."""
+    path = folder / INPUTS
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); begin anew with another --out") from error
 
 
 def resolve_precision(precision: Precision, device: str | None = None) -> Literal["32", "bf16"]:

@@ -1,7 +1,6 @@
 """The trainer that both trainings share, and the run folder that it writes."""
 
 import contextlib
-import json
 import logging
 import sys
 import tomllib
@@ -30,7 +29,16 @@ from datagen.files import (
 )
 from metricnet import launch
 from metricnet.config import Precision
-from metricnet.runs import BEST, CONFIG, HISTORY, INPUTS, LAST, read_checkpoint, resolve_precision
+from metricnet.runs import (
+    BEST,
+    CONFIG,
+    HISTORY,
+    INPUTS,
+    LAST,
+    read_checkpoint,
+    read_inputs,
+    resolve_precision,
+)
 
 
 def open_run(
@@ -60,7 +68,7 @@ def open_run(
         _require_same(config, recipe, section)
     is_begun = resume and last.is_file()
     if is_begun:
-        _require_unchanged(folder / INPUTS, inputs or {})
+        _require_unchanged(folder, inputs or {})
         read_checkpoint(last)
         remove_partials(folder)
     else:
@@ -256,18 +264,13 @@ def _require_same(config: Path, recipe: str, section: str) -> None:
             )
 
 
-def _require_unchanged(path: Path, inputs: Mapping[str, str]) -> None:
+def _require_unchanged(folder: Path, inputs: Mapping[str, str]) -> None:
     """Refuse to go on with what was replaced since; runs of earlier versions do not know."""
-    if not path.is_file():
-        return
-    try:
-        begun = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}); begin anew with another --out") from error
+    begun = read_inputs(folder)
     for setting, found in inputs.items():
-        if begun.get(setting) != found:
+        if begun is not None and begun.get(setting) != found:
             raise InputError(
-                f"{path.parent}: what {setting} names has changed since the run was begun; restore "
+                f"{folder}: what {setting} names has changed since the run was begun; restore "
                 "it, or begin anew with another --out"
             )
 

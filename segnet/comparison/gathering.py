@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_ty
 
 from datagen.errors import InputError
 from datagen.files import read_table
+from metricnet.runs import read_inputs
 from segnet.comparison.cells import Cost
 from segnet.comparison.plan import Cell
 from segnet.evaluation.case import CaseScore, VoxelRow
@@ -23,6 +24,7 @@ class Finished(NamedTuple):
     """A finished cell: what it took, and every score of its test cases, under its method's name.
 
     `point` is the operating point that the validation cases chose; None for a baseline.
+    `estimator` is the checksum of the estimator it was trained with; None without, or unknown.
     """
 
     cell: Cell
@@ -32,6 +34,7 @@ class Finished(NamedTuple):
     sweep: list[SweepRow]
     patients: dict[str, str]
     point: OperatingPoint | None
+    estimator: str | None = None
 
 
 def read_cell(cell: Cell, cost: Cost, out: Path) -> Finished:
@@ -47,7 +50,20 @@ def read_cell(cell: Cell, cost: Cost, out: Path) -> Finished:
         [row._replace(method=name) for row in read_rows(folder / "sweep_cases.csv", SweepRow)],
         {row["case"]: row["patient"] for row in sources},
         read_point(cell.folder(out) / "run"),
+        (read_inputs(cell.folder(out) / "run") or {}).get("--estimator"),
     )
+
+
+def require_one_estimator(finished: Sequence[Finished]) -> None:
+    """Raise InputError where trainings of one method asked different estimators."""
+    first: dict[str, Finished] = {}
+    for one in finished:
+        other = first.setdefault(one.cell.method, one) if one.estimator else one
+        if one.estimator != other.estimator:
+            raise InputError(
+                f"{one.cell.name} was trained with another estimator than {other.cell.name}, which "
+                "was replaced between them; delete the folder of one, and run it again"
+            )
 
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:

@@ -17,7 +17,13 @@ from datagen.files import make_folder, read_table, whole_file, write_table, writ
 from metricnet import launch
 from segnet import curves, training
 from segnet.comparison.cells import read_cost
-from segnet.comparison.gathering import Finished, over_seeds, read_cell, values_by_seed
+from segnet.comparison.gathering import (
+    Finished,
+    over_seeds,
+    read_cell,
+    require_one_estimator,
+    values_by_seed,
+)
 from segnet.comparison.pictures import draw_front, draw_methods
 from segnet.comparison.plan import Cell, list_cells, say_if_uneven, write_folds
 from segnet.comparison.points import AtPoint, at_points, points_sheet
@@ -120,6 +126,7 @@ def compare_methods(settings: CompareSettings) -> Compared:
     failures = [] if settings.finished else _run_open(settings, prepare(settings))
     costs = {cell: read_cost(settings, cell) for cell in list_cells(settings)}
     finished = [read_cell(cell, cost, settings.out) for cell, cost in costs.items() if cost]
+    require_one_estimator(finished)
     if not finished and failures:
         raise InputError(f"no training came to its end; {failures[0].cell}: {failures[0].reason}")
     if not finished:

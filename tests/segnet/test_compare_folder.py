@@ -11,7 +11,8 @@ from datagen.config import CONFIG, resolve
 from datagen.errors import InputError
 from datagen.files import read_table
 from metricnet import runs
-from segnet.comparison.cells import run_cell
+from segnet.comparison.cells import read_cost, run_cell
+from segnet.comparison.gathering import read_cell, require_one_estimator
 from segnet.comparison.plan import find_cell
 from segnet.comparison.run import advice, commands, compare_methods, run_alone
 from segnet.comparison.settings import SECTION, CompareSettings
@@ -125,6 +126,13 @@ def test_a_finished_training_is_not_taken_for_one_of_changed_settings(settings_o
     assert not (folder / "predictions").exists()
     run_cell(settings, "net/0/0")
     assert json.loads((folder / "cell.json").read_text())["train_seconds"] == 5.0
+    # nor do two seeds count as one method, between which the estimator was replaced
+    finished = read_cell(cell, read_cost(settings, cell), settings.out)
+    assert finished.estimator
+    second = finished._replace(cell=cell._replace(seed=1))
+    require_one_estimator([finished, second, second._replace(estimator=None)])
+    with pytest.raises(InputError, match="net/0/1 was trained with another estimator than net/0/0"):
+        require_one_estimator([finished, second._replace(estimator="another")])
 
 
 @pytest.mark.parametrize("begin", [commands, compare_methods, lambda s: run_cell(s, "nothing/0/0")])
