@@ -8,7 +8,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import click
 import nibabel as nib
@@ -17,9 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import describe
+from datagen.scans import Scans
 from datagen.shell import SentenceCommand
+from datagen.volumes import Grid
 from metricnet.runs import resolve_precision
+from segnet.choices import Augmentation
 from segnet.config import Network, TrainSettings
+from segnet.data import PatchDataset, PatchOptions
 from segnet.losses import dice_loss
 from segnet.training import train
 from segnet.unet import build_unet
@@ -33,6 +39,7 @@ _NETWORKS: dict[Network, str] = {
 }
 _PATCH = 64
 _WHOLE_BRAIN = (182, 218, 182)
+_DRAWS = 40
 
 
 @click.command(cls=SentenceCommand)
@@ -63,6 +70,7 @@ def main(
     """Print tables in Markdown, and the time of a whole case; trainings with --cohort."""
     print(describe())
     compare_steps(channels, batch, repeats, seed)
+    compare_draws(repeats, seed)
     time_whole_brain(model, repeats)  # before a training fills the memory that a child begins with
     if cohort:
         compare_minutes(cohort, channels, batch, minutes, seed, out)
@@ -85,6 +93,24 @@ def compare_steps(channels: int, batch: int, repeats: int, seed: int) -> None:
         size = sum(weights.numel() for weights in build_unet(name, channels).parameters())
         median = statistics.median(times[name])
         print(f"| {label} | {size / 1e6:.2f} M | {batch / median:.1f} | {median / ours:.2f} |")
+
+
+def compare_draws(repeats: int, seed: int) -> None:
+    """Time the drawing of patches from one noisy brain, as each process that draws them does."""
+    rng = np.random.default_rng(seed)
+    visits = rng.standard_normal((2, *_WHOLE_BRAIN), dtype=np.float32)
+    lesions = np.zeros(_WHOLE_BRAIN, bool)
+    lesions[90:93, 100:103, 90:93] = True
+    grid = Grid(_WHOLE_BRAIN, np.eye(4))
+    scans = Scans(visits[0], visits[1], np.ones(_WHOLE_BRAIN, bool), lesions, grid)
+    print(f"\npatches of {_PATCH}³ drawn by one process, means of {_DRAWS}, median of {repeats}")
+    print("| augmentation | ms a patch |")
+    print("|---|---|")
+    for strength in get_args(Augmentation):
+        data = PatchDataset([scans], _PATCH, 0.5, seed, options=PatchOptions(strength))
+        draws = [partial(list, map(data.__getitem__, range(_DRAWS))) for _ in range(repeats)]
+        times = [seconds(draw) for draw in draws]
+        print(f"| {strength} | {1000 * statistics.median(times) / _DRAWS:.0f} |")
 
 
 def training_step(name: Network, channels: int, batch: int, seed: int) -> Callable[[], None]:

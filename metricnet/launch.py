@@ -8,6 +8,7 @@ from typing import Any
 import click
 import pytorch_lightning as lightning
 import torch
+from joblib import cpu_count
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
@@ -67,6 +68,17 @@ def share_of_batch(batch: int, devices: int) -> int:
             f"--batch {batch} cannot be dealt to {processes} processes; give a multiple of it"
         )
     return batch // processes
+
+
+def drawing_processes(asked: int | None, devices: int) -> int:
+    """Processes that draw the samples of each training process: as asked, else none without a GPU.
+
+    Beside a GPU it is one for each of its cores but one, 8 at most.
+    """
+    if asked is not None:
+        return asked
+    here, _ = layout(devices)
+    return min(max(cpu_count() // here - 1, 0), 8) if torch.cuda.is_available() else 0
 
 
 def is_requeued() -> bool:

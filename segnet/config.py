@@ -152,8 +152,11 @@ class TrainSettings(Settings):
         "Folder that keeps the scans at the working spacing, to share between runs; "
         "default: in memory.",
     )
-    loader_workers: int = not_recorded(
-        0, "Processes that draw patches; 0: the training itself.", ge=0
+    loader_workers: int | None = not_recorded(
+        None,
+        "Processes that draw patches, 0: the training itself; default: 0, beside a GPU one for "
+        "each core that is left, 8 at most.",
+        ge=0,
     )
     validation_fraction: float = Field(
         0.2,

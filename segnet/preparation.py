@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from datagen.cohort import (
+    VANISHED,
+    is_reversed,
     of_split,
     read_cohort,
     split_by_patient,
@@ -126,15 +128,19 @@ def read_synthetic(settings: TrainSettings) -> list[LabelledScans]:
 
 
 def say_of_cases(
+    settings: TrainSettings,
     training: Sequence[LabelledScans],
     synthetic: Sequence[LabelledScans],
     validation: Sequence[LabelledScans],
 ) -> str:
     """Return a line about what a training learns from, and what chooses its epoch."""
     made = f" and {len(synthetic)} synthetic ones" if synthetic else ""
+    drawn_from = [*training, *synthetic]
+    in_vain = settings.reverse_visits and not any(is_reversed(one.case) for one in drawn_from)
+    told = f"; --reverse-visits adds none, as no {VANISHED} is there" if in_vain else ""
     return (
         f"training on {counted(len(training), 'case')}{made}, "
-        f"{len(active([*training, *synthetic]))} with new lesions; of "
+        f"{len(active(drawn_from))} with new lesions{told}; of "
         f"{counted(len(validation), 'validation case')} the {len(active(validation))} with new "
         f"lesions choose the epoch ({seen.LIST} in the run folder names them)"
     )

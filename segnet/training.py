@@ -239,16 +239,18 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     draws = DrawSampler(settings.steps_per_epoch * settings.batch)
     # worker processes fetch ahead, before the trainer tells the sampler where it goes on
     draws.set_epoch(runs.epochs_done(last))
+    drawing = launch.drawing_processes(settings.loader_workers, settings.devices)
     loader = DataLoader(
         dataset,
         share,
         sampler=draws,
-        num_workers=settings.loader_workers,
-        persistent_workers=settings.loader_workers > 0,
+        num_workers=drawing,
+        persistent_workers=drawing > 0,
     )
     if trainer.is_global_zero:
         preparation.write_splits(settings)
-        click.echo(preparation.say_of_cases(training, synthetic, validation), err=True)
+        said = preparation.say_of_cases(settings, training, synthetic, validation)
+        click.echo(said, err=True)
     fit(trainer, task, loader, CaseLoader(judged), last)
     if trainer.is_global_zero:
         task.load_state_dict(runs.best_weights(settings.out))

@@ -37,6 +37,17 @@ def test_alone_a_process_is_the_first_and_has_the_devices_that_it_asks_for():
     assert (launch.rank(), launch.layout(3), launch.is_requeued()) == (0, (3, 1), False)
 
 
+def test_beside_a_gpu_patches_are_drawn_by_the_other_cores(monkeypatch):
+    monkeypatch.setattr(launch, "cpu_count", lambda: 6)
+    monkeypatch.setattr(launch.torch.cuda, "is_available", lambda: False)
+    assert [launch.drawing_processes(asked, 1) for asked in (None, 0, 3)] == [0, 0, 3]
+    monkeypatch.setattr(launch.torch.cuda, "is_available", lambda: True)
+    assert [launch.drawing_processes(asked, 1) for asked in (None, 0, 3)] == [5, 0, 3]
+    assert [launch.drawing_processes(None, devices) for devices in (2, 6)] == [2, 0]
+    monkeypatch.setattr(launch, "cpu_count", lambda: 64)
+    assert launch.drawing_processes(None, 2) == 8
+
+
 def test_torchrun_decides_over_processes_and_machines(monkeypatch):
     launched_by_torchrun(monkeypatch)
     assert (launch.rank(), launch.layout(1)) == (3, (2, 2))

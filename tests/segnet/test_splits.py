@@ -86,6 +86,17 @@ def test_clean_validation_patients_that_a_cohort_sets_are_refused(tiny_cohort, t
         preparation.choose_judges(validation)
 
 
+def test_it_is_said_where_no_case_can_be_reversed(tiny_cohort):
+    cases = read_labelled_cases(read_cohort(tiny_cohort), 1.0, 2)
+    asked, plain = (TrainSettings(cohort=tiny_cohort, reverse_visits=on) for on in (True, False))
+    said = preparation.say_of_cases(asked, cases, [], cases)
+    assert "--reverse-visits adds none, as no vanished_lesions.nii.gz is there" in said
+    assert "--reverse-visits" not in preparation.say_of_cases(plain, cases, [], cases)
+    vanished = cases[0].case._replace(truth=cases[0].case.truth.parent / "vanished_lesions.nii.gz")
+    both = [*cases, cases[0]._replace(case=vanished)]
+    assert "--reverse-visits" not in preparation.say_of_cases(asked, both, [], cases)
+
+
 def test_cases_and_an_estimator_are_known_again(tiny_cohort, tiny_estimator, tmp_path):
     copied = shutil.copytree(tiny_cohort, tmp_path / "cohort")
     cases = read_labelled_cases(read_cohort(copied), 1.0, 2)
