@@ -221,10 +221,10 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     drawn_from = [*training, *synthetic]
     plan = preparation.choose_losses(settings, drawn_from)
     dataset = preparation.mixed_dataset(settings, training, synthetic)
+    if settings.resume and (settings.out / runs.LAST).is_file():
+        preparation.require_same_cases(settings)
     inputs = preparation.checksums_of(settings, [*training, *validation], synthetic)
     last = open_run(settings.out, SECTION, settings, settings.resume, inputs)
-    if last:
-        preparation.require_same_cases(settings)
     if plan.map_kinds():
         folder = settings.distance_cache or settings.out / "distance_maps"
         dataset.add_maps(preparation.read_maps(drawn_from, plan, settings.classes, folder))
