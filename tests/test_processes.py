@@ -73,8 +73,11 @@ def test_a_training_stops_where_it_gets_no_better_and_stays_stopped(tiny_cohort,
     options += ["--epochs", "9", "--steps-per-epoch", "1", "--batch", "1", "--patience", "2"]
     # a network that does not move scores the same in each epoch
     options += ["--learning-rate", "1e-12", "--schedule", "constant"]
-    run("segnet", "train", *options)
-    assert len(runs.read_history(tmp_path)) == 3
+    printed = run("segnet", "train", *options)
+    history = runs.read_history(tmp_path)
+    assert len(history) == 3
+    found_nothing = not any(row["validation/dice_and_f1"] for row in history)
+    assert ("no epoch found a new lesion of the validation cases" in printed) == found_nothing
     before = (tmp_path / runs.LAST).read_bytes()
     run("segnet", "train", *options, "--resume")
     assert len(runs.read_history(tmp_path)) == 3

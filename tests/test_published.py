@@ -8,11 +8,13 @@ import pytest
 
 from datagen.config import resolve
 from segnet.comparison.cells import read_cost
-from segnet.comparison.gathering import Finished, read_cell, values_by_seed
+from segnet.comparison.gathering import Finished, over_seeds, read_cell, values_by_seed
 from segnet.comparison.plan import list_cells
 from segnet.comparison.points import at_points
 from segnet.comparison.settings import SECTION, CompareSettings
-from segnet.comparison.tabulation import seed_means
+from segnet.comparison.tabulation import method_costs, papers_sheet, seed_means
+from segnet.evaluation.summaries import summarise
+from segnet.tables import as_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVE = ROOT / "benchmarks/compared.tar.xz"
@@ -28,11 +30,12 @@ def published(tmp_path_factory) -> Path:
     return out
 
 
-def finished_below(out: Path) -> list[Finished]:
+@pytest.fixture(scope="module")
+def finished(published) -> list[Finished]:
     """The trainings that `segnet compare --config compare --finished --seeds 0` tabulates."""
-    settings = resolve(CompareSettings, SECTION, "compare", {"out": out, "seeds": (0,)})
+    settings = resolve(CompareSettings, SECTION, "compare", {"out": published, "seeds": (0,)})
     costs = {cell: read_cost(settings, cell) for cell in list_cells(settings)}
-    return [read_cell(cell, cost, out) for cell, cost in costs.items() if cost]
+    return [read_cell(cell, cost, published) for cell, cost in costs.items() if cost]
 
 
 def documented() -> dict[str, list[str]]:
@@ -43,8 +46,15 @@ def documented() -> dict[str, list[str]]:
     return {row[0]: [re.sub(r"[*]| \(.*", "", cell) for cell in row[1:6]] for row in rows}
 
 
-def test_the_documented_scores_are_those_of_the_trainings(published):
-    finished = finished_below(published)
+def test_the_papers_table_is_that_of_the_trainings(finished):
+    patients = {case: name for one in finished for case, name in one.patients.items()}
+    values = over_seeds(values_by_seed(finished).values())
+    summaries = [summarise(one, patients, resamples=1, seed=0) for one in values]
+    table = as_markdown(papers_sheet(summaries, method_costs(finished)))
+    assert table in (ROOT / "docs/papers_table.md").read_text(encoding="utf-8")
+
+
+def test_the_documented_scores_are_those_of_the_trainings(finished):
     means = {
         (row.method, row.rule, row.metric): row.mean for row in seed_means(values_by_seed(finished))
     }
