@@ -36,7 +36,8 @@ def draw_methods(summaries: Sequence[Summary], seeds: Sequence[SeedMean]) -> Fig
         axes.set(title=title, xlim=(0, None))
     columns[0].set_yticks(range(len(order)), order)
     columns[0].invert_yaxis()
-    columns[-1].legend(*columns[-1].get_legend_handles_labels(), fontsize="x-small")
+    shown = columns[-1].get_legend_handles_labels()
+    figure.legend(*shown, loc="outside lower right", ncols=2, fontsize="x-small")
     return figure
 
 
