@@ -46,14 +46,12 @@ def open_run(
     section: str,
     settings: Settings,
     resume: bool,
-    inputs: Mapping[str, str] | None = None,
 ) -> Path | None:
     """Prepare a run folder; return the checkpoint to go on from, None where there is none.
 
-    The resolved settings are written to `config.toml`, and `inputs`, checksums by the setting that
-    names what is learnt from, to `inputs.json`. Raises InputError where the folder holds a run and
-    `resume` is off, or where a resumed run was begun with other settings or inputs. A job that
-    SLURM requeued resumes by itself. Only the first of several processes looks and writes.
+    The resolved settings are written to `config.toml`. Raises InputError where the folder holds a
+    run and `resume` is off, or where a resumed run was begun with other settings. A job that SLURM
+    requeued resumes by itself. Only the first of several processes looks and writes.
     """
     last, resume = folder / LAST, resume or launch.is_requeued()
     if launch.rank() > 0:
@@ -68,11 +66,8 @@ def open_run(
         _require_same(config, recipe, section)
     is_begun = resume and last.is_file()
     if is_begun:
-        _require_unchanged(folder, inputs or {})
         read_checkpoint(last)
         remove_partials(folder)
-    else:
-        write_json(folder / INPUTS, inputs or {})
     if not config.is_file():
         write_text(config, recipe)
     return last if is_begun else None
@@ -264,8 +259,17 @@ def _require_same(config: Path, recipe: str, section: str) -> None:
             )
 
 
-def _require_unchanged(folder: Path, inputs: Mapping[str, str]) -> None:
-    """Refuse to go on with what was replaced since; runs of earlier versions do not know."""
+def keep_inputs(folder: Path, inputs: Mapping[str, str], goes_on: bool) -> None:
+    """Write checksums of what a run learns from, by setting, into its `inputs.json`.
+
+    Raises InputError where a run that goes on was begun with others; those of earlier versions do
+    not know. Only the first of several processes looks and writes.
+    """
+    if launch.rank() > 0:
+        return
+    if not goes_on:
+        write_json(folder / INPUTS, inputs)
+        return
     begun = read_inputs(folder)
     for setting, found in inputs.items():
         if begun is not None and begun.get(setting) != found:

@@ -18,7 +18,7 @@ from metricnet.checkpoint import FILE_NAME, SavedEstimator, load_estimator, save
 from metricnet.config import TrainSettings
 from metricnet.data import TWO, DrawSampler, PairDataset, PairSample, dealt_together
 from metricnet.estimator import LesionEstimator, lesion_f1
-from metricnet.trainer import fit, make_trainer, open_run, require_finite
+from metricnet.trainer import fit, keep_inputs, make_trainer, open_run, require_finite
 
 _SECTION = "metricnet.train"
 _BETWEEN = 0.75  # share of the twos of relatives that are shown a map between them
@@ -202,7 +202,8 @@ def train(settings: TrainSettings) -> Comparison:
     torch.manual_seed(settings.seed)
     estimator = _first(settings, agreement)
     inputs = {"--pairs": checksum([settings.pairs])}
-    last = open_run(settings.out, _SECTION, settings, settings.resume, inputs)
+    last = open_run(settings.out, _SECTION, settings, settings.resume)
+    keep_inputs(settings.out, inputs, last is not None)
     steps = settings.epochs * settings.steps_per_epoch
     weights = Weights(settings.density_weight, settings.contrast_weight)
     task = EstimatorTask(estimator, settings.learning_rate, weights, steps)

@@ -15,7 +15,7 @@ from datagen.lesions import score_lesions
 from metricnet import launch, runs
 from metricnet.config import Precision
 from metricnet.data import DrawSampler
-from metricnet.trainer import fit, make_trainer, open_run, require_finite
+from metricnet.trainer import fit, keep_inputs, make_trainer, open_run, require_finite
 from segnet import preparation
 from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
 from segnet.data import CaseLoader, LabelledScans, PatchSample
@@ -221,19 +221,25 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     drawn_from = [*training, *synthetic]
     plan = preparation.choose_losses(settings, drawn_from)
     dataset = preparation.mixed_dataset(settings, training, synthetic)
-    if settings.resume and (settings.out / runs.LAST).is_file():
+    last = open_run(settings.out, SECTION, settings, settings.resume)
+    if last:
         preparation.require_same_cases(settings)
     inputs = preparation.checksums_of(settings, [*training, *validation], synthetic)
-    last = open_run(settings.out, SECTION, settings, settings.resume, inputs)
+    keep_inputs(settings.out, inputs, last is not None)
     if plan.map_kinds():
         folder = settings.distance_cache or settings.out / "distance_maps"
         dataset.add_maps(preparation.read_maps(drawn_from, plan, settings.classes, folder))
     # that of the epochs so far is not that of the network to come
     (settings.out / POINT).unlink(missing_ok=True)
     recorder = _recorder(settings, drawn_from)
-    course = _optimisation(settings)
     task = SegmentationTask(
-        network, learned, plan, settings.patch, course, recorder, settings.precision
+        network,
+        learned,
+        plan,
+        settings.patch,
+        _optimisation(settings),
+        recorder,
+        settings.precision,
     )
     trainer = _trainer(settings)
     draws = DrawSampler(settings.steps_per_epoch * settings.batch)

@@ -11,7 +11,7 @@ from metricnet import runs
 from metricnet.checkpoint import load_estimator
 from metricnet.cli import main
 from metricnet.config import TrainSettings
-from metricnet.trainer import Kept, WholeCheckpoints, open_run
+from metricnet.trainer import Kept, WholeCheckpoints, keep_inputs, open_run
 
 SECTION = "metricnet.train"
 
@@ -40,20 +40,18 @@ def test_minutes_may_change_between_parts_of_a_run(tmp_path, settings):
     assert open_run(tmp_path, SECTION, longer, resume=True) is None
 
 
-def test_a_run_does_not_go_on_with_what_was_replaced(tmp_path, settings):
-    open_run(tmp_path, SECTION, settings, resume=False, inputs={"--pairs": "a"})
-    WholeCheckpoints().save_checkpoint({"state_dict": {}, "epoch": 1}, tmp_path / runs.LAST)
-    go_on = [tmp_path, SECTION, settings, True]
-    assert open_run(*go_on, {"--pairs": "a"}) == tmp_path / runs.LAST
+def test_a_run_does_not_go_on_with_what_was_replaced(tmp_path):
+    keep_inputs(tmp_path, {"--pairs": "a"}, goes_on=False)
+    keep_inputs(tmp_path, {"--pairs": "a"}, goes_on=True)
     with pytest.raises(InputError, match="what --pairs names has changed since the run was begun"):
-        open_run(*go_on, {"--pairs": "b"})
+        keep_inputs(tmp_path, {"--pairs": "b"}, goes_on=True)
     with pytest.raises(InputError, match="what --estimator names has changed"):
-        open_run(*go_on, {"--pairs": "a", "--estimator": "c"})
+        keep_inputs(tmp_path, {"--pairs": "a", "--estimator": "c"}, goes_on=True)
     (tmp_path / runs.INPUTS).write_text('{"--pairs"')
     with pytest.raises(InputError, match=r"inputs\.json is damaged"):
-        open_run(*go_on, {"--pairs": "a"})
+        keep_inputs(tmp_path, {"--pairs": "a"}, goes_on=True)
     (tmp_path / runs.INPUTS).unlink()  # a run of an earlier version
-    assert open_run(*go_on, {"--pairs": "b"}) == tmp_path / runs.LAST
+    keep_inputs(tmp_path, {"--pairs": "b"}, goes_on=True)
 
 
 def test_an_estimator_is_not_trained_on_with_pairs_built_anew(tiny_pairs, tmp_path, run):
