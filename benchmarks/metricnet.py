@@ -9,7 +9,8 @@ import click
 import torch
 
 from benchmarks.machine import describe
-from datagen.files import read_table
+from datagen.errors import InputError
+from datagen.files import read_table, require_file
 from datagen.shell import SentenceCommand
 from metricnet.checkpoint import load_estimator
 from metricnet.config import EvaluateSettings
@@ -21,6 +22,7 @@ from segnet.unet import build_unet
 
 _REPEATS = 9
 _BATCH, _PATCH = 2, 64
+Means = dict[tuple[str, str, str, int], float]
 
 
 @click.command(cls=SentenceCommand)
@@ -53,13 +55,15 @@ def main(
 ) -> None:
     """Print tables in Markdown; without --pairs, the cost alone."""
     print(f"{describe()}; seed {seed}")
+    means = read_means(compared, reference) if compared else {}  # refused before minutes of work
     if pairs:
         settings = EvaluateSettings(
             estimator=estimator, pairs=pairs, predictions=recorded, split=split, seed=seed, out=out
         )
         print_agreement(settings)
     if compared:
-        print_use(compared, reference)
+        print(f"\n{(compared / 'table.md').read_text(encoding='utf-8')}")
+        print_gains(means, reference)
     print_cost(LesionWiseLoss(load_estimator(estimator).estimator) if estimator else None, seed)
 
 
@@ -86,14 +90,21 @@ def print_agreement(settings: EvaluateSettings) -> None:
         print(f"| {name} gradient | {row['starts']:.0f} | {figures} |", flush=True)
 
 
-def print_use(compared: Path, reference: str) -> None:
-    """Print the papers' table of a comparison, and what each method gains in each seed."""
-    print(f"\n{(compared / 'table.md').read_text(encoding='utf-8')}")
+def read_means(compared: Path, reference: str) -> Means:
+    """Read the means of each method and seed; InputError without tables, or the reference."""
+    require_file(compared / "table.md")
     means = {
         (row["method"], row["rule"], row["metric"], int(row["seed"])): float(row["mean"])
         for row in read_table(compared / "seeds.csv")
         if row["mean"]
     }
+    if reference not in {method for method, *_ in means}:
+        raise InputError(f"{compared / 'seeds.csv'} has no method '{reference}'; see --reference")
+    return means
+
+
+def print_gains(means: Means, reference: str) -> None:
+    """Print by how much each method is above the reference in each seed."""
     columns = sorted({key[1:] for key in means if key[0] == reference and key[2] in ("f1", "dice")})
     heads = (f"{rule} {metric}, seed {seed}" for rule, metric, seed in columns)
     print(f"| less {reference} |", *(f"{head} |" for head in heads))

@@ -11,7 +11,7 @@ from datagen.registration import dilated, in_cubes, mutual_information, register
 # where the brain may lie in a field of view, above or below its middle: necks differ
 _STARTS_MM = (10.0, -15.0, -40.0)
 _MESH_MM = 25.0
-_BENDINGS = 30
+_ITERATIONS = 30  # of the bending
 # what FLAIR shows of each tissue, next to grey matter
 _WHITE, _FLUID = 0.8, 0.1
 _BRIGHTEST = 99  # percentile: fat and eyes above it are cut off
@@ -36,7 +36,7 @@ def find_brain(head: nib.Nifti1Image) -> Bool[np.ndarray, "x y z"]:
     method = mutual_information(around, (4.0,))
     method.SetMovingInitialTransform(place)
     method.SetInitialTransform(bending, inPlace=True)
-    method.SetOptimizerAsLBFGSB(numberOfIterations=_BENDINGS, maximumNumberOfCorrections=5)
+    method.SetOptimizerAsLBFGSB(numberOfIterations=_ITERATIONS, maximumNumberOfCorrections=5)
     method.Execute(scan, template)
     bent = sitk.CompositeTransform([place, bending])
     found = sitk.Resample(to_itk(brain), to_itk(head), bent, sitk.sitkLinear, 0.0)

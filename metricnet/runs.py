@@ -83,15 +83,17 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     return rows
 
 
-def read_inputs(folder: Path) -> dict[str, str] | None:
-    """Checksums of what a run learns from, by setting; None for a run of an earlier version."""
+def read_inputs(folder: Path) -> dict[str, str]:
+    """Checksums of what a run learns from, by setting; none for a run of an earlier version."""
     path = folder / INPUTS
     if not path.is_file():
-        return None
+        return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}); begin anew with another --out") from error
+        raise InputError(
+            f"{path} is damaged ({error}); delete the folder and train again"
+        ) from error
 
 
 def resolve_precision(precision: Precision, device: str | None = None) -> Literal["32", "bf16"]:

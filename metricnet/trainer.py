@@ -262,8 +262,8 @@ def _require_same(config: Path, recipe: str, section: str) -> None:
 def keep_inputs(folder: Path, inputs: Mapping[str, str], goes_on: bool) -> None:
     """Write checksums of what a run learns from, by setting, into its `inputs.json`.
 
-    Raises InputError where a run that goes on was begun with others; those of earlier versions do
-    not know. Only the first of several processes looks and writes.
+    Raises InputError where a run that goes on was begun with others; what an earlier version did
+    not write down is not held against it. Only the first of several processes looks and writes.
     """
     if launch.rank() > 0:
         return
@@ -272,7 +272,7 @@ def keep_inputs(folder: Path, inputs: Mapping[str, str], goes_on: bool) -> None:
         return
     begun = read_inputs(folder)
     for setting, found in inputs.items():
-        if begun is not None and begun.get(setting) != found:
+        if begun.get(setting, found) != found:
             raise InputError(
                 f"{folder}: what {setting} names has changed since the run was begun; restore "
                 "it, or begin anew with another --out"

@@ -131,10 +131,9 @@ class SegmentationTask(lightning.LightningModule):
             self._log_mean(f"train/{name}", getattr(value.measured, name).mean())
         if self.logger:
             # step by step, beside the means of the epochs
-            now = {
-                f"step/{name}": getattr(value.measured, name).mean() for name in ("gap", "trust")
-            }
-            self.logger.log_metrics(now, self.global_step)
+            shown = {"step/gap": value.measured.gap, "step/trust": value.measured.trust}
+            means = {name: values.mean() for name, values in shown.items()}
+            self.logger.log_metrics(means, self.global_step)
         loss: Tensor = value.loss
         return loss
 
@@ -287,8 +286,8 @@ def _trainer(settings: TrainSettings) -> lightning.Trainer:
         precision=settings.precision,
         devices=settings.devices,
     )
-    first = first_whole_epoch(settings)
-    trainer.callbacks.insert(0, EarlyStop(MONITOR, settings.patience, first))
+    stop = EarlyStop(MONITOR, settings.patience, first_whole_epoch(settings))
+    trainer.callbacks.insert(0, stop)
     return trainer
 
 

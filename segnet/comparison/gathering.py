@@ -50,7 +50,7 @@ def read_cell(cell: Cell, cost: Cost, out: Path) -> Finished:
         [row._replace(method=name) for row in read_rows(folder / "sweep_cases.csv", SweepRow)],
         {row["case"]: row["patient"] for row in sources},
         read_point(cell.folder(out) / "run"),
-        (read_inputs(cell.folder(out) / "run") or {}).get("--estimator"),
+        read_inputs(cell.folder(out) / "run").get("--estimator"),
     )
 
 

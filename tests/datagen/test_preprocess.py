@@ -79,7 +79,7 @@ def prepared(raw, tmp_path_factory, run):
         # coarser grids and fewer steps take a fraction of the time
         patch.setattr(registration, "CUBE_MM", 4.0)
         patch.setattr(registration, "_BIAS_MM", 6.0)
-        patch.setattr(stripping, "_BENDINGS", 8)
+        patch.setattr(stripping, "_ITERATIONS", 8)
         run("datagen", "preprocess", raw, "--out", out)
     return out
 
