@@ -6,8 +6,10 @@ import pytest
 import pytorch_lightning as lightning
 import torch
 
+from segnet import training
 from segnet.config import TrainSettings
 from segnet.early_stop import EarlyStop, first_whole_epoch
+from segnet.training import MONITOR
 
 
 def epochs_until_stopped(stop: EarlyStop, scores: list[float]) -> int | None:
@@ -43,3 +45,11 @@ def test_the_loss_is_whole_after_every_warm_up_and_ramp():
     assert first(alpha=0.0, **course) == 0
     assert first(alpha=0.0, loss="lesion_f1", loss_warmup_epochs=4) == 4
     assert first(alpha=0.0, loss="dice", loss_warmup_epochs=4) == 0
+
+
+@pytest.mark.parametrize(("score", "is_told"), [(0.0, True), (0.01, False)])
+def test_a_training_that_found_nothing_says_so(score, is_told, monkeypatch, tmp_path, run):
+    row = {"epoch": 1.0, MONITOR: score, "validation/dice": score, "validation/f1": score}
+    monkeypatch.setattr(training, "train", lambda settings: [row])
+    printed = run("segnet", "train", "--cohort", "c", "--epochs", "1", "--out", tmp_path / "run")
+    assert ("no epoch found a new lesion of the validation cases" in printed) == is_told
