@@ -21,6 +21,7 @@ def cases(tiny_cohort) -> list[dict]:
 
 
 @pytest.mark.usefixtures("estimator")
+@pytest.mark.filterwarnings("ignore:NvImgCodec")  # of packages that are no dependency
 def test_a_monai_loop_learns(run_block, cases):
     space = run_block("monai")
     torch.manual_seed(0)

@@ -52,7 +52,7 @@ def nnunet_trainer(run_block, estimator, tmp_path, monkeypatch):
         dataset = {"channel_names": {"0": "FLAIR"}, "labels": labels, "file_ending": ".nii.gz"}
         dataset["regions_class_order"] = [1, 2]  # of use for regions alone
         torch.manual_seed(0)
-        trainer = trainer_class(plans(), "tiny", 0, dataset, torch.device("cpu"))
+        trainer = trainer_class(plans(), "tiny", 0, dataset, device=torch.device("cpu"))
         for name, value in settings.items():
             setattr(trainer, name, value)
         trainer.initialize()
