@@ -4,6 +4,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ SECTIONS = (
 
 CONFIG = "config.toml"  # the settings of a run, in its folder
 MAX_SEED = 2**63 - 1
+_VERSIONED = ("lesionwise", "torch")  # what a result depends on beside its settings
 
 
 class Settings(BaseModel):
@@ -118,9 +120,13 @@ def recipe_names() -> list[str]:
 
 
 def format_recipe(section: str, settings: Settings) -> str:
-    """Return the settings as a TOML section that `resolve` reads back to the same values."""
+    """Return the settings as a TOML section that `resolve` reads back to the same values.
+
+    A comment above it names the versions that it was written by.
+    """
+    versions = ", ".join(f"{package} {metadata.version(package)}" for package in _VERSIONED)
     lines = [f"{key} = {_toml(value)}" for key, value in settings.recorded().items()]
-    return "\n".join([f"[{section}]", *lines, ""])
+    return "\n".join([f"# {versions}", f"[{section}]", *lines, ""])
 
 
 def _toml(value: object) -> str:

@@ -1,7 +1,6 @@
 """Prediction of cases on visit 2's own grid: mask, probability map, and a table of lesions."""
 
 from collections.abc import Iterable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -163,7 +162,7 @@ def _begin(settings: PredictSettings, name: str, of_cases: Iterable[PredictionPa
     for path in old:
         path.unlink()
     # a comment ends with its line
-    made_by = f"# by {' '.join(name.split())}, lesionwise {metadata.version('lesionwise')}\n"
+    made_by = f"# by {' '.join(name.split())}\n"
     write_text(make_folder(settings.out) / CONFIG, made_by + format_recipe(SECTION, settings))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from datagen.config import format_recipe
+from datagen.config import CONFIG
 from datagen.errors import InputError
 from datagen.files import read_table, write_text
 from datagen.inspection import embed_figure
@@ -67,7 +67,8 @@ _NO_PARTS: dict[str, Any] = {
 
 
 def _about_run(run: Path) -> dict[str, str]:
-    settings = format_recipe(SECTION, read_config(run, SECTION, TrainSettings))
+    read_config(run, SECTION, TrainSettings)  # refused where they are damaged
+    settings = (run / CONFIG).read_text(encoding="utf-8")
     return {"settings": settings, "curves": embed_figure(draw_curves(read_history(run)))}
 
 

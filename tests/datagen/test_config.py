@@ -1,3 +1,4 @@
+from importlib import metadata
 from typing import Literal
 
 import pytest
@@ -152,7 +153,9 @@ def test_recipes_of_the_package_hold_valid_sections(name, tmp_path):
     ids=repr,
 )
 def test_a_written_recipe_is_read_back_to_the_same_settings(recipe, tiny):
-    config = recipe(format_recipe("datagen.phantom", tiny))
+    written = format_recipe("datagen.phantom", tiny)
+    assert written.startswith(f"# lesionwise {metadata.version('lesionwise')}, torch ")
+    config = recipe(written)
     assert resolve(Tiny, "datagen.phantom", config, {}) == tiny
 
 
