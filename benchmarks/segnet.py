@@ -73,7 +73,21 @@ def main(
     compare_draws(repeats, seed)
     time_whole_brain(model, repeats)  # before a training fills the memory that a child begins with
     if cohort:
-        compare_minutes(cohort, channels, batch, minutes, seed, out)
+        recipe = TrainSettings(
+            cohort=cohort,
+            out=out,
+            channels=channels,
+            patch=_PATCH,
+            batch=batch,
+            alpha=0,
+            learning_rate=2e-3,
+            schedule="constant",
+            steps_per_epoch=50,
+            seed=seed,
+        )
+        if torch.cuda.is_available():
+            watch_gpu(recipe)
+        compare_minutes(recipe, minutes)
 
 
 def compare_steps(channels: int, batch: int, repeats: int, seed: int) -> None:
@@ -143,29 +157,30 @@ def seconds(run: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def compare_minutes(
-    cohort: Path, channels: int, batch: int, minutes: float, seed: int, out: Path
-) -> None:
+def watch_gpu(recipe: TrainSettings) -> None:
+    """Train for a few epochs under the profiler; print how busy that keeps the GPU."""
+    settings = recipe.model_copy(update={"out": recipe.out / "watched", "epochs": 4})
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profiler:
+        taken = seconds(partial(train, settings))
+    inside = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
+    patches = settings.epochs * settings.steps_per_epoch * settings.batch
+    print(
+        f"\n'segnet train', {settings.epochs} epochs with drawing and validation: "
+        f"{patches / taken:.1f} patches a second, {inside / taken:.0%} of the time inside kernels"
+    )
+
+
+def compare_minutes(recipe: TrainSettings, minutes: float) -> None:
     """Train each network for the same time by the same recipe; print its validation scores."""
-    print(f"\ntrained on {cohort} for {minutes:g} minutes each, Dice alone, seed {seed}")
+    print(
+        f"\ntrained on {recipe.cohort} for {minutes:g} minutes each, Dice alone, seed {recipe.seed}"
+    )
     print("| network | steps | best validation L-F1 | best validation Dice |")
     print("|---|---|---|---|")
     for name, label in _NETWORKS.items():
-        settings = TrainSettings(
-            cohort=cohort,
-            out=out / name,
-            network=name,
-            channels=channels,
-            patch=_PATCH,
-            batch=batch,
-            alpha=0,
-            learning_rate=2e-3,
-            schedule="constant",
-            epochs=10_000,
-            steps_per_epoch=50,
-            max_minutes=minutes,
-            seed=seed,
-        )
+        own = {"network": name, "out": recipe.out / name, "epochs": 10_000, "max_minutes": minutes}
+        settings = recipe.model_copy(update=own)
         history = train(settings)
         best = {
             score: max(row[f"validation/{score}"] for row in history) for score in ("f1", "dice")
