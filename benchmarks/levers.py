@@ -9,16 +9,23 @@ from unittest.mock import patch
 
 import click
 import h5py
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
 
 from benchmarks.machine import describe
 from datagen.files import checksum, whole_file
 from datagen.shell import SentenceCommand
 from metricnet import training
 from metricnet.config import EvaluateSettings, TrainSettings
+from metricnet.data import PairSample
 from metricnet.edits import KINDS
 from metricnet.report import evaluate
+from segnet.losses import lesion_f1_loss
 
 _EDITS, _STARTS = 500, 16
+_POOL = 8  # voxels: slopes are compared by their sums over cubes of this edge
 
 
 class Arm(NamedTuple):
@@ -29,10 +36,12 @@ class Arm(NamedTuple):
     contrast: float = 1.0
     density: float = 0.02
     is_recorded: bool = True
+    slope: float = 0.0
 
 
 ARMS = {
     "everything": Arm(),
+    "and slopes of the component-exact loss": Arm(slope=0.05),
     "no maps between relatives": Arm(between=0),
     "no faded maps": Arm(faded=0),
     "no differences of relatives": Arm(contrast=0),
@@ -40,6 +49,40 @@ ARMS = {
     "no recorded predictions": Arm(is_recorded=False),
     "none of the five": Arm(between=0, faded=0, contrast=0, density=0, is_recorded=False),
 }
+
+
+class SlopeTask(training.EstimatorTask):
+    """The training, and an error of the estimate's slope, which is differentiated once more."""
+
+    weight = 0.0
+
+    def training_step(self, batch: PairSample, number: int) -> Float[Tensor, ""]:
+        """Return the loss of one batch, with the slope's error where it has a weight."""
+        loss = super().training_step(batch, number)
+        if not self.weight:
+            return loss
+        shown = self.estimator.shown(batch.probability).detach().requires_grad_()
+        estimated = self.estimator.estimate(shown, batch.truth).f1.sum()
+        (slope,) = torch.autograd.grad(estimated, shown, create_graph=True)
+        return loss + self.weight * slope_error(slope, exact_slope(shown, batch.truth))
+
+
+def exact_slope(
+    shown: Float[Tensor, "batch 1 d h w"], truth: Float[Tensor, "batch 1 d h w"]
+) -> Float[Tensor, "batch 1 d h w"]:
+    """Slope of the soft L-F1 that knows the components, each patch by itself."""
+    shown = shown.detach().requires_grad_()
+    patches = zip(shown.split(1), truth.split(1), strict=True)
+    score = torch.stack([1 - lesion_f1_loss(*patch) for patch in patches]).sum()
+    return torch.autograd.grad(score, shown)[0]
+
+
+def slope_error(
+    slope: Float[Tensor, "batch 1 d h w"], exact: Float[Tensor, "batch 1 d h w"]
+) -> Float[Tensor, ""]:
+    """Squared error of the slopes' sums over cubes, as a share of the squared exact ones."""
+    sums, wanted = (functional.avg_pool3d(one, _POOL) * _POOL**3 for one in (slope, exact))
+    return (sums - wanted).square().sum() / wanted.square().sum().clamp(min=1e-6)
 
 
 @click.command(cls=SentenceCommand)
@@ -82,7 +125,8 @@ def main(
             contrast_weight=chosen.contrast,
             density_weight=chosen.density,
         )
-        with patch.multiple(training, _BETWEEN=chosen.between, _FADED=chosen.faded):
+        changed = {"_BETWEEN": chosen.between, "_FADED": chosen.faded, "EstimatorTask": SlopeTask}
+        with patch.multiple(training, **changed), patch.object(SlopeTask, "weight", chosen.slope):
             training.train(settings)
         measured = EvaluateSettings(
             estimator=folder,

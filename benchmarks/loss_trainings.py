@@ -22,6 +22,7 @@ from segnet.training import Optimisation, SegmentationTask
 from segnet.unet import build_unet
 
 STEPS, MOST_STEPS, GOAL = 50, 400, 0.9
+_PATCH = 64
 
 
 @click.command(cls=SentenceCommand)
@@ -35,8 +36,8 @@ def main(
     cohort: Path, config: str, loss: tuple[Loss, ...], cases: int, cache: Path | None, seed: int
 ) -> None:
     """Print a table in Markdown; a loss that is not finite ends the run with a sentence."""
-    recipe = {"cohort": cohort, "alpha": 0.0, "seed": seed, "region_schedule": "constant"}
-    first = resolve(TrainSettings, "segnet.train", config, recipe)
+    flags = {"cohort": cohort, "patch": _PATCH, "alpha": 0.0, "region_schedule": "constant"}
+    first = resolve(TrainSettings, "segnet.train", config, {**flags, "seed": seed})
     training = preparation.read_splits(first)[0][:cases]
     print(describe())
     print(f"{len(training)} cases of {cohort}, recipe {config}, seed {seed}, alpha 0")
