@@ -32,21 +32,45 @@ def published(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(published) -> list[Finished]:
-    """The trainings that `segnet compare --config compare --finished --seeds 0` tabulates."""
-    settings = resolve(CompareSettings, SECTION, "compare", {"out": published, "seeds": (0,)})
+    """The trainings that `segnet compare --config compare --finished` tabulates."""
+    settings = resolve(CompareSettings, SECTION, "compare", {"out": published})
     costs = {cell: read_cost(settings, cell) for cell in list_cells(settings)}
     return [read_cell(cell, cost, published) for cell, cost in costs.items() if cost]
 
 
-def documented() -> dict[str, list[str]]:
-    """Scores in the table of every loss, by the name of the method."""
-    text = (ROOT / "docs/comparing.md").read_text(encoding="utf-8")
-    section = text.split("## Every loss")[1].split("\n## ")[0]
+def of_seeds(finished: list[Finished], *seeds: int) -> list[Finished]:
+    """The trainings of these seeds; baselines have the first alone."""
+    return [one for one in finished if one.cell.seed in seeds]
+
+
+def documented(page: str, heading: str) -> dict[str, list[str]]:
+    """Scores in the table below a heading, by the name of the method."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
     rows = (line.strip("| ").split(" | ") for line in section.splitlines() if "| 0." in line)
     return {row[0]: [re.sub(r"[*]| \(.*", "", cell) for cell in row[1:6]] for row in rows}
 
 
+def assert_same_scores(shown: dict[str, list[str]], finished: list[Finished]) -> None:
+    rows = seed_means(values_by_seed(finished))
+    points = at_points(finished, "Dice")
+    at = {(row.method, row.rule, row.metric, row.point): row.mean for row in points}
+    for method, scores in shown.items():
+        means = [
+            [row.mean for row in rows if (row.method, row.rule, row.metric) == (method, *score)]
+            for score in SCORES
+        ]
+        own = [f"{sum(of_seed) / len(of_seed):.3f}" for of_seed in means]
+        others = [
+            ", ".join(f"{at[method, *score, point]:.3f}" for point in ("usual", "best"))
+            for score in SCORES
+            if score[1] == "f1"
+        ]
+        assert scores == [*own, *others], method
+
+
 def test_the_papers_table_is_that_of_the_trainings(finished):
+    finished = of_seeds(finished, 0)
     patients = {case: name for one in finished for case, name in one.patients.items()}
     values = over_seeds(values_by_seed(finished).values())
     summaries = [summarise(one, patients, resamples=1, seed=0) for one in values]
@@ -54,22 +78,18 @@ def test_the_papers_table_is_that_of_the_trainings(finished):
     assert table in (ROOT / "docs/papers_table.md").read_text(encoding="utf-8")
 
 
-def test_the_documented_scores_are_those_of_the_trainings(finished):
-    means = {
-        (row.method, row.rule, row.metric): row.mean for row in seed_means(values_by_seed(finished))
-    }
-    points = at_points(finished, "Dice")
-    at = {(row.method, row.rule, row.metric, row.point): row.mean for row in points}
-    shown = documented()
+def test_the_scores_of_every_loss_are_those_of_the_trainings(finished):
+    finished = of_seeds(finished, 0)
+    shown = documented("docs/comparing.md", "Every loss")
     assert set(shown) == {one.cell.method for one in finished}
-    for method, scores in shown.items():
-        own = [f"{means[method, *score]:.3f}" for score in SCORES]
-        others = [
-            ", ".join(f"{at[method, *score, point]:.3f}" for point in ("usual", "best"))
-            for score in SCORES
-            if score[1] == "f1"
-        ]
-        assert scores == [*own, *others], method
+    assert_same_scores(shown, finished)
+
+
+def test_the_scores_of_three_seeds_are_those_of_the_trainings(finished):
+    shown = documented("README.md", "What it adds to Dice")
+    finished = [one for one in of_seeds(finished, 0, 1, 2) if one.cell.method in shown]
+    assert len(finished) == 3 * len(shown) > 3
+    assert_same_scores(shown, finished)
 
 
 def test_no_path_of_a_machine_is_in_the_archive(published):
