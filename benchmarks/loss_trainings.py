@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from benchmarks.machine import describe
 from datagen.config import resolve
 from datagen.shell import SentenceCommand
-from metricnet import runs
+from metricnet.devices import resolve_precision
 from segnet import preparation
 from segnet.choices import Loss
 from segnet.config import TrainSettings
@@ -124,7 +124,7 @@ def prepare(settings: TrainSettings, plan: LossPlan) -> SegmentationTask:
 def take_step(task: SegmentationTask, optimiser: torch.optim.Optimizer, batch: PatchSample) -> None:
     """One step in the arithmetic that 'segnet train' would choose; NaN raises InputError."""
     optimiser.zero_grad()
-    is_half = runs.resolve_precision("auto") == "bf16"
+    is_half = resolve_precision("auto", "cpu") == "bf16"
     with torch.autocast("cpu", torch.bfloat16, enabled=is_half):
         loss = task.training_step(batch, 0)
     loss.backward()

@@ -13,6 +13,7 @@ from torch import Tensor
 from benchmarks.loss_peers import Closure, maps_of, pairs
 from benchmarks.machine import describe
 from datagen.shell import SentenceCommand
+from metricnet.devices import usual_device
 from segnet.choices import Loss
 from segnet.data import PatchSample
 from segnet.objective import LossPlan
@@ -40,7 +41,7 @@ def main(repeats: int, seed: int, gsl_code: Path | None, blob_code: Path | None)
     torch.manual_seed(seed)
     print(describe())
     print(f"batch {BATCH} of {EDGE}³, {LESIONS} lesions each, seed {seed}, fastest of {repeats}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = usual_device()
     labels = draw_labels(np.random.default_rng(seed)).to(device)
     print("\n| loss | ours, ms | others | ms | ours / others |")
     print("|---|---|---|---|---|")

@@ -14,9 +14,9 @@ from datagen.files import read_table, require_file
 from datagen.shell import SentenceCommand
 from metricnet.checkpoint import load_estimator
 from metricnet.config import EvaluateSettings
+from metricnet.devices import resolve_precision, usual_device
 from metricnet.loss import LesionWiseLoss
 from metricnet.report import evaluate
-from metricnet.runs import resolve_precision
 from segnet.losses import dice_loss
 from segnet.unet import build_unet
 
@@ -122,7 +122,7 @@ def print_gains(means: Means, reference: str) -> None:
 def print_cost(loss: LesionWiseLoss | None, seed: int) -> None:
     """Print the loss's forward and backward pass beside a step of a full-resolution U-Net."""
     torch.manual_seed(seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = usual_device()
     loss = (loss or LesionWiseLoss.pretrained()).to(device)
     network = build_unet("full_resolution", 16, 2).to(device)
     optimizer = torch.optim.Adam(network.parameters())

@@ -22,7 +22,7 @@ from benchmarks.machine import describe
 from datagen.scans import Scans
 from datagen.shell import SentenceCommand
 from datagen.volumes import Grid
-from metricnet.runs import resolve_precision
+from metricnet.devices import resolve_precision, usual_device
 from segnet.choices import Augmentation
 from segnet.config import Network, TrainSettings
 from segnet.data import PatchDataset, PatchOptions
@@ -130,7 +130,7 @@ def compare_draws(repeats: int, seed: int) -> None:
 def training_step(name: Network, channels: int, batch: int, seed: int) -> Callable[[], None]:
     """Return a function that trains the network by one step on a batch of noise and a cube."""
     torch.manual_seed(seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = usual_device()
     network: nn.Module = build_unet(name, channels).to(device)
     optimizer = torch.optim.Adam(network.parameters())
     visits = torch.randn(batch, 2, *(_PATCH,) * 3, device=device)

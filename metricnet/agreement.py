@@ -85,7 +85,8 @@ def measure(estimator: LesionEstimator, pairs: Path, split: str = "validation") 
     estimated, exact = [], []
     with torch.inference_mode():
         for sample in DataLoader(held_out, 8):
-            estimated.append(estimator(sample.probability, sample.truth))
+            there = sample.to(estimator.device)
+            estimated.append(estimator(there.probability, there.truth).cpu())
             exact.append(sample.f1)
     with PairFile(pairs) as file:
         splits, scores = file.column("split"), file.column("f1").astype(float)

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from datagen.store import Agreement
+from metricnet.devices import resolve_precision
 from metricnet.exact import exact_f1
 from metricnet.loss import LesionWiseLoss
-from metricnet.runs import resolve_precision
 
 _LIMIT = 1e-3  # from 0 and 1, where logits begin
 
@@ -68,7 +68,7 @@ def attack(
     with torch.inference_mode():
         exact = [exact_f1(volume, truth, agreement.rule, spacing_mm) for volume in maps]
         estimated = [loss.estimated_f1(volume, truth) for volume in maps]
-    return Attack(*(scores.double().numpy() for scores in (*exact, *estimated)))
+    return Attack(*(scores.cpu().double().numpy() for scores in (*exact, *estimated)))
 
 
 def joined(attacks: list[Attack]) -> Attack:

@@ -40,6 +40,10 @@ class PairSample(NamedTuple):
     densities: Float[Tensor, "*batch 4 i j k"]
     family: Integer[Tensor, "*batch"]
 
+    def to(self, device: torch.device) -> "PairSample":
+        """Bring it to a device."""
+        return PairSample(*(part.to(device) for part in self))
+
     @property
     def probability(self) -> Float[Tensor, "*batch 1 d h w"]:
         """Predicted probabilities in [0, 1]."""

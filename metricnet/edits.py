@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from datagen.lesions import label_lesions, score_lesions
 from datagen.pieces import find_pieces
@@ -69,11 +70,9 @@ def _twos(
 
 
 def _estimates(estimator: LesionEstimator, pairs: list[StoredPair]) -> Float[np.ndarray, " pairs"]:
-    samples = [as_sample(pair) for pair in pairs]
-    probability = torch.stack([sample.probability for sample in samples])
-    truth = torch.stack([sample.truth for sample in samples])
+    batch = default_collate([as_sample(pair) for pair in pairs]).to(estimator.device)
     with torch.inference_mode():
-        estimated: np.ndarray = estimator(probability, truth).double().numpy()
+        estimated: np.ndarray = estimator(batch.probability, batch.truth).cpu().double().numpy()
     return estimated
 
 
@@ -125,6 +124,6 @@ def _of_pieces(
 
 def slope_of(estimator: LesionEstimator, pair: StoredPair) -> Float[Tensor, "d h w"]:
     """Slope of F̂ towards the truth, voxel by voxel."""
-    sample = as_sample(pair)
-    _, slope = estimate_with_slope(estimator, sample.probability[None], sample.truth[None])
-    return slope[0, 0]
+    one = default_collate([as_sample(pair)]).to(estimator.device)
+    _, slope = estimate_with_slope(estimator, one.probability, one.truth)
+    return slope[0, 0].cpu()

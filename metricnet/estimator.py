@@ -63,6 +63,11 @@ class LesionEstimator(nn.Module):
         """Estimate one score per sample."""
         return self.estimate(self.shown(probability), truth).f1
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.parameters()).device
+
     def shown(self, probability: Float[Tensor, "batch 1 d h w"]) -> Float[Tensor, "batch 1 d h w"]:
         """Return the map as the form sees it: as it is, or cut at one half."""
         return probability if self.form == "published" else cut(probability)

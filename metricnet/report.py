@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
-import torch
 from matplotlib.figure import Figure
+from torch.utils.data import default_collate
 
 from datagen.files import make_folder, write_json, write_table, write_text
 from datagen.inspection import embed_figure, save_figure
@@ -18,6 +18,7 @@ from metricnet.attack import Attack, attack, joined
 from metricnet.checkpoint import SavedEstimator, load_estimator, load_pretrained
 from metricnet.config import EvaluateSettings
 from metricnet.data import PairDataset, as_sample
+from metricnet.devices import usual_device
 from metricnet.edits import Changes, measure_edits, measure_slopes, slope_of
 from metricnet.guidance import cut_into_pieces, guide
 from metricnet.loss import LesionWiseLoss
@@ -62,7 +63,7 @@ def evaluate(settings: EvaluateSettings) -> Findings:
     with PairFile(settings.pairs) as file:
         agreement = file.agreement
     saved.require(agreement, _name(settings), f"pair file {settings.pairs}")
-    saved.estimator.requires_grad_(False)
+    saved.estimator.requires_grad_(False).to(usual_device())
     trajectories = [follow(saved, folder) for folder in settings.predictions]
     compared = measure(saved.estimator, settings.pairs, settings.split)
     make_folder(settings.out)  # refused before the measures that take minutes
@@ -88,12 +89,11 @@ def _attack(saved: SavedEstimator, settings: EvaluateSettings) -> dict[str, Atta
     batches = [order[start : start + _BATCH].tolist() for start in range(0, len(order), _BATCH)]
     found: dict[str, list[Attack]] = {"guided": [], "free": []}
     for chosen in track(batches, "ascents, 8 at a time", len(batches)):
-        samples = [data[item] for item in chosen]
-        probability = torch.stack([sample.probability for sample in samples])
-        truth = torch.stack([sample.truth for sample in samples])
+        starts = default_collate([data[item] for item in chosen]).to(saved.estimator.device)
         for name, attacks in found.items():
             loss = LesionWiseLoss(saved.estimator, guided=name == "guided")
-            attacks.append(attack(loss, saved.agreement, probability, truth, settings.attack_steps))
+            maps = starts.probability, starts.truth
+            attacks.append(attack(loss, saved.agreement, *maps, settings.attack_steps))
     return {name: joined(attacks) for name, attacks in found.items()}
 
 

@@ -4,7 +4,7 @@ import json
 import struct
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -12,7 +12,6 @@ from datagen.config import AnySettings, read_recipe, resolve
 from datagen.errors import InputError
 from datagen.files import read_table, require_file
 from datagen.shell import say
-from metricnet.config import Precision
 
 CONFIG, HISTORY, LAST, BEST = "config.toml", "history.csv", "last.ckpt", "best.ckpt"
 INPUTS = "inputs.json"  # checksums of what a training learns from, by setting
@@ -94,15 +93,3 @@ def read_inputs(folder: Path) -> dict[str, str]:
         raise InputError(
             f"{path} is damaged ({error}); delete the folder and train again"
         ) from error
-
-
-def resolve_precision(precision: Precision, device: str | None = None) -> Literal["32", "bf16"]:
-    """Choose bf16 where a device, "cpu" or "cuda", computes in it; else 32 bits.
-
-    Without `device` it is the GPU where there is one.
-    """
-    if precision != "auto":
-        return precision
-    if device != "cpu" and torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
-    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "32"

@@ -29,6 +29,7 @@ from datagen.files import (
 )
 from metricnet import launch
 from metricnet.config import Precision
+from metricnet.devices import resolve_precision
 from metricnet.runs import (
     BEST,
     CONFIG,
@@ -37,7 +38,6 @@ from metricnet.runs import (
     LAST,
     read_checkpoint,
     read_inputs,
-    resolve_precision,
 )
 
 

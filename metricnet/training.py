@@ -225,7 +225,7 @@ def train(settings: TrainSettings) -> Comparison:
         last,
     )
     task.load_state_dict(runs.best_weights(settings.out))
-    compared = measure(task.estimator.eval(), settings.pairs)
+    compared = measure(task.estimator.eval().to(trainer.strategy.root_device), settings.pairs)
     saved = SavedEstimator(task.estimator, agreement, compared.summary())
     if trainer.is_global_zero:
         save_estimator(settings.out / FILE_NAME, saved)

@@ -79,7 +79,8 @@ def follow(saved: SavedEstimator, folder: Path) -> Trajectory:
         steps += [recording.step for recording in batch]
         exact.append(exact_f1(probability, truth, agreement.rule, (agreement.spacing_mm,) * 3))
         with torch.inference_mode():
-            estimated.append(saved.estimator(probability, truth))
+            maps = (volume.to(saved.estimator.device) for volume in (probability, truth))
+            estimated.append(saved.estimator(*maps).cpu())
     scores = [torch.cat(parts).double().numpy() for parts in (exact, estimated)]
     return Trajectory(folder.name, np.array(steps), *scores)
 

@@ -16,7 +16,7 @@ from datagen.lesions import find_lesions, label_lesions
 from datagen.scans import Scans
 from datagen.volumes import Grid
 from metricnet.config import Precision
-from metricnet.runs import resolve_precision
+from metricnet.devices import resolve_precision
 
 
 class Detection(NamedTuple):

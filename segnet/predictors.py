@@ -5,13 +5,13 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 
 from datagen.cohort import read_cohort
 from datagen.errors import InputError
 from datagen.scans import Scans
 from datagen.wording import counted
+from metricnet.devices import usual_device
 from segnet import baselines, growing
 from segnet.config import PredictSettings
 from segnet.data import read_cases
@@ -80,7 +80,7 @@ def average(detectors: Sequence[Detector], settings: PredictSettings) -> Predict
     """
     names = [detector.name for detector in detectors]
     require_alike(names, [(d.architecture.spacing_mm, d.architecture.classes) for d in detectors])
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = usual_device()
     maps = [
         partial(
             predict_probabilities,

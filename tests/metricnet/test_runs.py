@@ -100,22 +100,6 @@ def test_a_run_that_is_not_there_to_be_resumed_is_told(tmp_path, capsys):
     assert "mistyped holds nothing to go on from" in capsys.readouterr().out
 
 
-def test_precision_is_what_was_asked_for():
-    assert runs.resolve_precision("32") == "32"
-    assert runs.resolve_precision("bf16") == "bf16"
-    native = torch.cuda.is_available() or torch.cpu.get_capabilities().get("avx512_bf16", False)
-    assert runs.resolve_precision("auto") == ("bf16" if native else "32")
-
-
-@pytest.mark.parametrize("of_gpu", [False, True])
-def test_what_runs_on_the_processor_is_not_computed_as_the_gpu_would(of_gpu, monkeypatch):
-    native = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: of_gpu)
-    assert runs.resolve_precision("auto", "cpu") == ("bf16" if native else "32")
-    assert runs.resolve_precision("auto", "cuda") == ("bf16" if of_gpu else "32")
-
-
 def test_a_checkpoint_that_is_cut_short_leaves_the_one_before(tmp_path, monkeypatch):
     path = tmp_path / runs.LAST
     WholeCheckpoints().save_checkpoint({"state_dict": {}, "epoch": 1}, path)
