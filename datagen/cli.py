@@ -174,7 +174,7 @@ def preprocess(
 
 
 @main.command()
-@click.argument("volume", type=click.Path(path_type=Path))
+@click.argument("found", type=click.Path(path_type=Path))
 @click.option(
     "--case",
     "folder",
@@ -184,13 +184,20 @@ def preprocess(
 )
 @click.option("--visit", type=click.IntRange(1, 2), default=2, help="Visit to go back to.")
 @click.option("--scan", type=click.Path(path_type=Path), help="The raw visit, where it was moved.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="NIfTI to write.")
-def restore(volume: Path, folder: Path, visit: int, scan: Path | None, out: Path) -> None:
-    """Bring a mask or a map of prepared visits back onto the raw scan.
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="NIfTI or CSV to write."
+)
+def restore(found: Path, folder: Path, visit: int, scan: Path | None, out: Path) -> None:
+    """Bring a mask, a map or a table of lesions of prepared visits back onto the raw scan.
 
-    VOLUME lies on the grid of the prepared visits, as what 'segnet predict' finds in them does.
+    FOUND is what 'segnet predict' wrote: a NIfTI on the grid of the prepared visits, or a CSV
+    with the places of lesions, x_mm, y_mm and z_mm, which then are those in the raw scan.
     """
-    from datagen.restoring import restore as bring_back
+    from datagen import restoring
 
-    scan = bring_back(volume, folder, visit, scan, out)
+    if found.suffix == ".csv":
+        restoring.restore_places(found, folder, visit, out)
+        say(f"wrote {out}, with places in raw visit {visit}")
+        return
+    scan = restoring.restore(found, folder, visit, scan, out)
     say(f"wrote {out}, on the grid of {scan}")

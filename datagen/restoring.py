@@ -1,4 +1,4 @@
-"""Masks and maps of visits that were made ready, brought back onto the raw scans."""
+"""Masks, maps and lesions of visits that were made ready, brought back onto the raw scans."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float
+from nibabel.affines import apply_affine
 
 from datagen import volumes
 from datagen.errors import InputError
-from datagen.files import is_nifti, require_file
+from datagen.files import is_nifti, read_table, require_file, write_table, write_text
 from datagen.resampling import resample, resample_mask
 from datagen.scans import difference
 from datagen.volumes import Grid
@@ -19,6 +20,7 @@ from datagen.volumes import Grid
 PREPARED_VISITS = tuple(f"flair_time0{visit}_on_middle_space.nii.gz" for visit in (1, 2))
 NOTE = "preprocess.json"
 _MOST_LABEL = 255
+_PLACE = ("x_mm", "y_mm", "z_mm")
 
 
 def way_back(folder: Path, visit: int) -> Path:
@@ -50,14 +52,7 @@ def restore(path: Path, folder: Path, visit: int, scan: Path | None, out: Path) 
     """
     if not is_nifti(out):
         raise InputError(f"--out {out}: the name must end in .nii.gz or .nii")
-    if out.exists():
-        raise InputError(f"--out {out} exists; choose another name")
-    note = folder / NOTE
-    if not note.is_file():
-        raise InputError(
-            f"{folder} is no case of 'datagen preprocess': it holds no {NOTE}; name the folder of "
-            "one case"
-        )
+    note = _require_case(folder, out)
     if scan is None:
         scan = Path(read_note(note)["sources"][visit - 1])
         if not scan.is_file():
@@ -72,6 +67,46 @@ def restore(path: Path, folder: Path, visit: int, scan: Path | None, out: Path) 
     placed = nib.Nifti1Image(np.asanyarray(image.dataobj), to_raw @ image.affine)
     volumes.save_like(_restored(placed, volumes.grid_of(raw)), raw, out)
     return scan
+
+
+def restore_places(path: Path, folder: Path, visit: int, out: Path) -> None:
+    """Write a table of lesions with their places, RAS+ mm, in raw visit 1 or 2; the rest stays.
+
+    Raises InputError where the folder is no prepared case, a file is missing or damaged, the table
+    has no places, or `out` exists or is no table.
+    """
+    if out.suffix != ".csv":
+        raise InputError(f"--out {out}: the name must end in .csv, as that of {path} does")
+    _require_case(folder, out)
+    to_raw = _read_way_back(way_back(folder, visit))
+    rows = read_table(path)
+    if not rows:  # of a case without a lesion
+        write_text(out, path.read_text(encoding="utf-8"))
+        return
+    try:
+        places = np.array([[float(row[axis]) for axis in _PLACE] for row in rows])
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is no table of lesions: numbers are needed in x_mm, y_mm and z_mm ({error})"
+        ) from error
+    there = apply_affine(to_raw, places).round(2).tolist()
+    moved = [
+        row | dict(zip(_PLACE, place, strict=True)) for row, place in zip(rows, there, strict=True)
+    ]
+    write_table(out, moved, rows[0])
+
+
+def _require_case(folder: Path, out: Path) -> Path:
+    """Return the note of a prepared case whose results are written to `out`, where nothing is."""
+    if out.exists():
+        raise InputError(f"--out {out} exists; choose another name")
+    note = folder / NOTE
+    if not note.is_file():
+        raise InputError(
+            f"{folder} is no case of 'datagen preprocess': it holds no {NOTE}; name the folder of "
+            "one case"
+        )
+    return note
 
 
 def _read_way_back(path: Path) -> Float[np.ndarray, "4 4"]:

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from nibabel.affines import apply_affine
 
 from datagen.cli import main
+from datagen.files import read_table
 
 # prepared visits of 1 mm; raw visit 1 has thick slices, raw visit 2 is turned by a quarter
 PREPARED = (24, 24, 24)
@@ -107,6 +108,42 @@ def test_an_empty_mask_stays_empty(case, tmp_path, run):
     assert not np.any(nib.load(tmp_path / "back.nii.gz").dataobj)
 
 
+def test_lesions_are_listed_where_they_lie_in_the_raw_scan(case, tmp_path, run):
+    _, marked = _labels(case)
+    voxel = np.argwhere(marked == 3)[0]
+    path, out = tmp_path / "lesions.csv", tmp_path / "back.csv"
+    path.write_text(f"id,x_mm,y_mm,z_mm,confidence\n1,{voxel[0]},{voxel[1]},{voxel[2]},0.9\n")
+    told = run("datagen", "restore", path, "--case", case, "--out", out)
+    assert told == f"wrote {out}, with places in raw visit 2\n"
+    (row,) = read_table(out)
+    assert list(row) == ["id", "x_mm", "y_mm", "z_mm", "confidence"]
+    assert (row["id"], row["confidence"]) == ("1", "0.9")
+    place = [float(row[axis]) for axis in ("x_mm", "y_mm", "z_mm")]
+    np.testing.assert_allclose(place, apply_affine(TURNED, voxel))
+
+
+def test_an_empty_list_stays_empty(case, tmp_path, run):
+    path, out = tmp_path / "lesions.csv", tmp_path / "back.csv"
+    path.write_text("id,x_mm,y_mm,z_mm\n")
+    run("datagen", "restore", path, "--case", case, "--visit", 1, "--out", out)
+    assert out.read_text() == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("id,x_mm,y_mm\n1,2,3\n", "numbers are needed in x_mm, y_mm and z_mm ('z_mm')"),
+        ("x_mm,y_mm,z_mm\n1,2,left\n", "numbers are needed in x_mm, y_mm and z_mm (could not"),
+        ("x_mm,y_mm,z_mm\n1,2\n", "fewer cells than the header"),
+    ],
+)
+def test_what_is_no_list_of_lesions_is_told(text, told, case, tmp_path):
+    path = tmp_path / "lesions.csv"
+    path.write_text(text)
+    assert told in _refused(path, "--case", case, "--out", tmp_path / "back.csv")
+    assert not (tmp_path / "back.csv").exists()
+
+
 def test_nothing_is_written_over(case, tmp_path):
     path, _ = _labels(case)
     before = path.read_bytes()
@@ -116,6 +153,10 @@ def test_nothing_is_written_over(case, tmp_path):
     out = tmp_path / "back.png"
     assert "must end in .nii.gz or .nii" in _refused(path, "--case", case, "--out", out)
     assert not out.exists()
+    path = tmp_path / "lesions.csv"
+    path.write_text("x_mm,y_mm,z_mm\n1,2,3\n")
+    assert "must end in .csv" in _refused(path, "--case", case, "--out", out)
+    assert f"--out {path} exists" in _refused(path, "--case", case, "--out", path)
 
 
 def test_a_raw_scan_that_was_moved_is_named_by_scan(case, tmp_path, run):
