@@ -10,7 +10,7 @@ import pytorch_lightning as lightning
 import torch
 from joblib import cpu_count
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 
 from datagen.errors import InputError
 from datagen.wording import counted
@@ -60,8 +60,9 @@ def share_of_batch(batch: int, devices: int) -> int:
     there = torch.cuda.device_count() if torch.cuda.is_available() else here
     if here > there:
         raise InputError(
-            f"--devices {here}: each process needs a GPU, and this machine has "
-            f"{counted(there, 'GPU')}"
+            f"{here} processes on this machine: each needs a GPU, and each sees "
+            f"{counted(there, 'GPU')}; give --devices {there}, or under SLURM let each task see "
+            "all of its machine's, by --gres and not by --gpus-per-task"
         )
     if batch % processes:
         raise InputError(
@@ -77,8 +78,13 @@ def drawing_processes(asked: int | None, devices: int) -> int:
     """
     if asked is not None:
         return asked
+    if not torch.cuda.is_available():
+        return 0
     here, _ = layout(devices)
-    return min(max(cpu_count() // here - 1, 0), 8) if torch.cuda.is_available() else 0
+    # SLURM may bind each task to its own cores, which are all that it sees
+    of_task = int(os.environ.get("SLURM_CPUS_PER_TASK", 0)) if here > 1 else 0
+    cores: int = min(cpu_count(), of_task) if of_task else cpu_count() // here
+    return min(max(cores - 1, 0), 8)
 
 
 def is_requeued() -> bool:
@@ -87,9 +93,14 @@ def is_requeued() -> bool:
 
 
 def cluster_plugins() -> list[Any]:
-    """Keep the trainer from its own requeueing: it would save and resume amid an epoch."""
+    """Keep the trainer from its own requeueing: it would save and resume amid an epoch.
+
+    A job of one task has as many processes as devices; the trainer starts them, not SLURM.
+    """
     if torch.distributed.is_torchelastic_launched() or not SLURMEnvironment.detect():
         return []
+    if os.environ["SLURM_NTASKS"] == "1":
+        return [LightningEnvironment()]
     return [SLURMEnvironment(auto_requeue=False)]
 
 

@@ -16,6 +16,7 @@ NAMES = (
     "SLURM_PROCID",
     "SLURM_NTASKS",
     "SLURM_NTASKS_PER_NODE",
+    "SLURM_CPUS_PER_TASK",
     "SLURM_JOB_ID",
     "SLURM_ARRAY_JOB_ID",
 )
@@ -48,6 +49,15 @@ def test_beside_a_gpu_patches_are_drawn_by_the_other_cores(monkeypatch):
     assert launch.drawing_processes(None, 2) == 8
 
 
+def test_a_task_that_slurm_gives_cores_of_its_own_draws_by_all_of_them(monkeypatch):
+    monkeypatch.setattr(launch.torch.cuda, "is_available", lambda: True)
+    for name, value in {"NTASKS": "4", "NTASKS_PER_NODE": "4", "CPUS_PER_TASK": "6"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    for seen in (6, 24):  # bound to its own cores, and not
+        monkeypatch.setattr(launch, "cpu_count", lambda seen=seen: seen)
+        assert launch.drawing_processes(None, 1) == 5
+
+
 def test_torchrun_decides_over_processes_and_machines(monkeypatch):
     launched_by_torchrun(monkeypatch)
     assert (launch.rank(), launch.layout(1)) == (3, (2, 2))
@@ -65,7 +75,7 @@ def test_more_devices_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert launch.share_of_batch(4, 1) == 4
-    with pytest.raises(InputError, match="each process needs a GPU, and this machine has 1 GPU"):
+    with pytest.raises(InputError, match="each needs a GPU, and each sees 1 GPU; give --devices 1"):
         launch.share_of_batch(4, 2)
 
 
@@ -82,6 +92,14 @@ def test_slurm_decides_over_the_tasks_of_a_job(monkeypatch):
     assert (launch.rank(), launch.layout(1)) == (1, (2, 2))
     (plugin,) = launch.cluster_plugins()
     assert not plugin.auto_requeue
+
+
+def test_a_job_of_one_task_starts_a_process_for_each_device(monkeypatch):
+    for name, value in {"NTASKS": "1", "PROCID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert launch.layout(2) == (2, 1)
+    (plugin,) = launch.cluster_plugins()
+    assert not plugin.creates_processes_externally
 
 
 def test_tasks_on_nobody_knows_how_many_machines_are_refused(monkeypatch):
