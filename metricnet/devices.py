@@ -1,5 +1,6 @@
 """Where tensors are computed, and how precisely."""
 
+import os
 from typing import Literal
 
 import torch
@@ -10,6 +11,15 @@ from metricnet.config import Precision
 def usual_device() -> torch.device:
     """Return the GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def turn_of(number: int) -> dict[str, str]:
+    """Environment of a program that is to have one of several GPUs, in turn by its number."""
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if there < 2:
+        return {}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(there)))
+    return {"CUDA_VISIBLE_DEVICES": visible.split(",")[number % there]}
 
 
 def resolve_precision(precision: Precision, device: str | None = None) -> Literal["32", "bf16"]:

@@ -1,5 +1,6 @@
 """All cells of a comparison, here or elsewhere, and the tables that come of the finished ones."""
 
+import os
 import shlex
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from datagen.crew import Crew
 from datagen.errors import InputError
 from datagen.files import make_folder, read_table, whole_file, write_table, write_text
 from metricnet import launch
+from metricnet.devices import turn_of
 from segnet import curves, training
 from segnet.comparison.cells import read_cost
 from segnet.comparison.gathering import (
@@ -144,8 +146,8 @@ def compare_methods(settings: CompareSettings) -> Compared:
 def _run_open(settings: CompareSettings, unfinished: Sequence[Cell]) -> list[Failed]:
     folders = [make_folder(cell.folder(settings.out)) for cell in unfinished]
     jobs = [
-        (_arguments(settings, cell), str(Path.cwd()), str(folder.absolute() / LOG))
-        for cell, folder in zip(unfinished, folders, strict=True)
+        (_arguments(settings, cell), str(Path.cwd()), str(folder.absolute() / LOG), number)
+        for number, (cell, folder) in enumerate(zip(unfinished, folders, strict=True))
     ]
     said: list[str] = []
     if jobs:
@@ -158,15 +160,20 @@ def _run_open(settings: CompareSettings, unfinished: Sequence[Cell]) -> list[Fai
     return failures
 
 
-def run_alone(arguments: list[str], folder: str, log: str) -> str:
+def run_alone(arguments: list[str], folder: str, log: str, number: int = 0) -> str:
     """Run a command of segnet in a process of its own; return its last words where it fails.
 
-    What it says goes into the file `log`.
+    What it says goes into the file `log`. Of several GPUs it has one, in turn by its number.
     """
     program = [sys.executable, "-c", "from segnet.cli import main; main(prog_name='segnet')"]
     with Path(log).open("w", encoding="utf-8") as stream:
         done = subprocess.run(
-            [*program, *arguments], cwd=folder, stdout=stream, stderr=stream, check=False
+            [*program, *arguments],
+            cwd=folder,
+            env=os.environ | turn_of(number),
+            stdout=stream,
+            stderr=stream,
+            check=False,
         )
     if done.returncode == 0:
         return ""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from metricnet.devices import resolve_precision
+from metricnet.devices import resolve_precision, turn_of
 
 
 def test_precision_is_what_was_asked_for():
@@ -18,3 +18,13 @@ def test_what_runs_on_the_processor_is_not_computed_as_the_gpu_would(of_gpu, mon
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: of_gpu)
     assert resolve_precision("auto", "cpu") == ("bf16" if native else "32")
     assert resolve_precision("auto", "cuda") == ("bf16" if of_gpu else "32")
+
+
+def test_trainings_side_by_side_take_the_gpus_in_turn(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert turn_of(3) == {}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for visible, names in (("", "010"), ("5,7", "575")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert [turn_of(number)["CUDA_VISIBLE_DEVICES"] for number in range(3)] == list(names)
