@@ -33,6 +33,12 @@ class TrainSettings(Settings):
         1.0, description="Weight of the error of differences between a pair and its edits.", ge=0
     )
     precision: Precision = Field("auto", description="Arithmetic; auto: bf16 where native.")
+    loader_workers: int | None = not_recorded(
+        None,
+        "Processes that draw pairs, 0: the training itself; default: 0, beside a GPU one for each "
+        "core that is left, 8 at most.",
+        ge=0,
+    )
     devices: int = Field(1, description="GPUs, or CPU processes.", ge=1)
     seed: int = Field(0, description="Seed of weights and draws.", ge=0, le=MAX_SEED)
     max_minutes: float | None = not_recorded(None, "Stop after the epoch that passes it.", gt=0)

@@ -1,14 +1,15 @@
 """Pairs for training: read from the pair file, turned at random, with dense lesion targets."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datagen.densities import lesion_densities
 from datagen.errors import InputError
@@ -41,8 +42,8 @@ class PairSample(NamedTuple):
     family: Integer[Tensor, "*batch"]
 
     def to(self, device: torch.device) -> "PairSample":
-        """Bring it to a device."""
-        return PairSample(*(part.to(device) for part in self))
+        """Bring it to a device; a GPU is not waited for."""
+        return PairSample(*(part.to(device, non_blocking=True) for part in self))
 
     @property
     def probability(self) -> Float[Tensor, "*batch 1 d h w"]:
@@ -99,6 +100,22 @@ class DrawSampler(Sampler[int]):
         return [draw for draw in range(self._draws) if draw // self._together % processes == rank]
 
 
+def load_draws(
+    dataset: Dataset[Any], share: int, draws: DrawSampler, epochs_done: int, processes: int
+) -> DataLoader[Any]:
+    """Load `share` draws a step, from an epoch on; drawn by so many processes, 0: by this one."""
+    # worker processes fetch ahead, before the trainer tells the sampler where it goes on
+    draws.set_epoch(epochs_done)
+    return DataLoader(
+        dataset,
+        share,
+        sampler=draws,
+        num_workers=processes,
+        persistent_workers=processes > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
 def dealt_together(share: int) -> int:
     """Draws that go to a process at a time: two relatives, or one where its share is odd."""
     return 1 if share % TWO else TWO
@@ -114,11 +131,12 @@ class PairDataset(Dataset[PairSample]):
     """
 
     def __init__(self, path: Path, split: str, seed: int | None = None) -> None:
-        self._file = PairFile(path)
-        self._indices = np.flatnonzero(self._file.column("split") == split)
-        self._seed = seed
-        self._families = self._file.column("family")
-        self._f1 = self._file.column("f1")
+        with PairFile(path) as file:
+            self._agreement = file.agreement
+            self._indices = np.flatnonzero(file.column("split") == split)
+            self._families, self._f1 = file.column("family"), file.column("f1")
+        self._path, self._seed = path, seed
+        self._opened: tuple[int, PairFile] | None = None  # by the process of this number
         if not self._indices.size:
             raise InputError(
                 f"{path} holds no pair of split '{split}'; build it from more patients"
@@ -140,7 +158,7 @@ class PairDataset(Dataset[PairSample]):
             return as_sample(self._read(first).turned(turns))
         if relatives.size and rng.random() >= _FLIPPED:
             return as_sample(self._read(int(rng.choice(relatives))).turned(turns))
-        return as_sample(flipped(self._read(first), self._file.agreement, rng).turned(turns))
+        return as_sample(flipped(self._read(first), self._agreement, rng).turned(turns))
 
     def _relatives(self, index: int) -> Integer[np.ndarray, " pairs"]:
         """Other pairs of the same family."""
@@ -159,8 +177,12 @@ class PairDataset(Dataset[PairSample]):
         return self._read(int(self._indices[item]))
 
     def _read(self, index: int) -> StoredPair:
-        truth, stored = self._file.volumes(index)
-        densities = self._file.densities(index)
+        # an open file must not be shared by processes that draw
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = os.getpid(), PairFile(self._path)
+        file = self._opened[1]
+        truth, stored = file.volumes(index)
+        densities = file.densities(index)
         return StoredPair(stored, truth, densities, self._f1[index], self._families[index])
 
 

@@ -16,7 +16,14 @@ from metricnet import launch, runs
 from metricnet.agreement import Comparison, measure
 from metricnet.checkpoint import FILE_NAME, SavedEstimator, load_estimator, save_estimator
 from metricnet.config import TrainSettings
-from metricnet.data import TWO, DrawSampler, PairDataset, PairSample, dealt_together
+from metricnet.data import (
+    TWO,
+    DrawSampler,
+    PairDataset,
+    PairSample,
+    dealt_together,
+    load_draws,
+)
 from metricnet.estimator import LesionEstimator, lesion_f1
 from metricnet.trainer import fit, keep_inputs, make_trainer, open_run, require_finite
 
@@ -66,9 +73,16 @@ class EstimatorTask(lightning.LightningModule):
             contrast = contrast_error(estimate.f1, seen.f1, batch.family)
             self.log("train/contrast_error", contrast, on_step=False, on_epoch=True, sync_dist=True)
             loss = loss + self._weights.contrast * contrast
-        require_finite(loss, self.global_step)
+        require_finite(self._of_all_processes(loss), self.global_step)
         self.log("train/mse", error, on_step=False, on_epoch=True, prog_bar=True, sync_dist=True)
         return loss
+
+    def _of_all_processes(self, loss: Tensor) -> Tensor:
+        """Mean loss of all processes, so that none goes on where another's is not finite."""
+        if self._trainer is None or self.trainer.world_size == 1:
+            return loss
+        gathered: Tensor = self.all_gather(loss.detach())
+        return gathered.mean()
 
     def validation_step(self, batch: PairSample, _: int) -> None:
         """Log the mean squared error on held-out patients."""
@@ -217,13 +231,10 @@ def train(settings: TrainSettings) -> Comparison:
         precision=settings.precision,
         devices=settings.devices,
     )
-    fit(
-        trainer,
-        task,
-        DataLoader(training, share, sampler=DrawSampler(draws, dealt_together(share))),
-        DataLoader(held_out, settings.batch),
-        last,
-    )
+    dealt = DrawSampler(draws, dealt_together(share))
+    drawing = launch.drawing_processes(settings.loader_workers, settings.devices)
+    loader = load_draws(training, share, dealt, runs.epochs_done(last), drawing)
+    fit(trainer, task, loader, DataLoader(held_out, settings.batch), last)
     task.load_state_dict(runs.best_weights(settings.out))
     compared = measure(task.estimator.eval().to(trainer.strategy.root_device), settings.pairs)
     saved = SavedEstimator(task.estimator, agreement, compared.summary())

@@ -9,12 +9,11 @@ import pytorch_lightning as lightning
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from datagen.lesions import score_lesions
 from metricnet import launch, runs
 from metricnet.config import Precision
-from metricnet.data import DrawSampler
+from metricnet.data import DrawSampler, load_draws
 from metricnet.trainer import fit, keep_inputs, make_trainer, open_run, require_finite
 from segnet import preparation
 from segnet.config import MIN_VOLUME_MM3, Schedule, TrainSettings
@@ -242,16 +241,8 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     )
     trainer = _trainer(settings)
     draws = DrawSampler(settings.steps_per_epoch * settings.batch)
-    # worker processes fetch ahead, before the trainer tells the sampler where it goes on
-    draws.set_epoch(runs.epochs_done(last))
     drawing = launch.drawing_processes(settings.loader_workers, settings.devices)
-    loader = DataLoader(
-        dataset,
-        share,
-        sampler=draws,
-        num_workers=drawing,
-        persistent_workers=drawing > 0,
-    )
+    loader = load_draws(dataset, share, draws, runs.epochs_done(last), drawing)
     if trainer.is_global_zero:
         preparation.write_splits(settings)
         said = preparation.say_of_cases(settings, training, synthetic, validation)

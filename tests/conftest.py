@@ -1,6 +1,7 @@
 """Real scans beside the checkout, and a tiny cohort, pair file and runs made by the commands."""
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from importlib import import_module
 from multiprocessing.context import ForkServerProcess
@@ -12,6 +13,8 @@ import pytest
 import xdist
 from click.testing import CliRunner
 from hypothesis import HealthCheck, settings
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same tests on every machine
 
 # a busy machine is no bug, and a run is to be repeatable
 settings.register_profile(

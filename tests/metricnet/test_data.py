@@ -6,7 +6,14 @@ from datagen.densities import lesion_densities
 from datagen.errors import InputError
 from datagen.lesions import match_lesions, score_lesions
 from datagen.store import PairFile
-from metricnet.data import DrawSampler, PairDataset, dealt_together, flipped, turn_alike
+from metricnet.data import (
+    DrawSampler,
+    PairDataset,
+    dealt_together,
+    flipped,
+    load_draws,
+    turn_alike,
+)
 
 
 def test_draws_of_an_epoch_follow_those_of_the_one_before():
@@ -40,6 +47,17 @@ def test_a_draw_depends_on_seed_and_number_alone(tiny_pairs):
     assert all(torch.equal(a, b) for a, b in zip(first[11], second[11], strict=True))
     other = PairDataset(tiny_pairs, "train", 4)
     assert not torch.equal(first[11].probability, other[11].probability)
+
+
+def test_processes_that_draw_hand_over_the_draws_of_one(tiny_pairs):
+    data = PairDataset(tiny_pairs, "train", seed=3)
+    data[0]  # opens the file here, which a process forked from this one must not go on with
+    loaders = [load_draws(data, 2, DrawSampler(6), 1, processes) for processes in (0, 2)]
+    here, there = (list(loader) for loader in loaders)
+    assert len(here) == 3
+    for one, other in zip(here, there, strict=True):
+        assert all(torch.equal(*parts) for parts in zip(one, other, strict=True))
+    assert torch.equal(here[0].stored[1], data[7].stored)  # the second draw of the second epoch
 
 
 def test_a_split_without_pairs_is_refused(tiny_pairs):

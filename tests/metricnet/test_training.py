@@ -1,9 +1,13 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 from datagen.errors import InputError
 from metricnet.checkpoint import load_estimator
 from metricnet.config import TrainSettings
+from metricnet.data import PairDataset
 from metricnet.estimator import LesionEstimator, lesion_f1
 from metricnet.training import (
     EstimatorTask,
@@ -142,3 +146,16 @@ def test_the_learning_rate_falls_to_its_end_in_any_number_of_steps(steps):
         optimiser.step()
         plan["lr_scheduler"]["scheduler"].step()
     assert all(0 < rate <= 1e-3 for rate in rates)
+
+
+def test_a_training_stops_where_the_loss_of_another_process_is_not_finite(tiny_pairs):
+    data = PairDataset(tiny_pairs, "train", seed=0)
+    batch = default_collate([data[0], data[1]])
+    task = EstimatorTask(LesionEstimator(), 1e-3, Weights(0.02, 1.0), 10)
+    task.log = lambda *_, **__: None
+    task._trainer = SimpleNamespace(world_size=2, global_step=4)
+    task.all_gather = lambda loss: torch.stack([loss, loss])
+    assert task.training_step(batch, 0).isfinite()
+    task.all_gather = lambda loss: torch.stack([loss, torch.tensor(float("nan"))])
+    with pytest.raises(InputError, match="the loss is nan at step 4; lower --learning-rate"):
+        task.training_step(batch, 0)
