@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
+from torch.nn import functional
 
-from datagen.lesions import label_lesions
 from datagen.pieces import find_pieces
-from metricnet.estimator import SLOPE_FLOOR, THRESHOLD, LesionEstimator, lesion_f1
+from metricnet.estimator import SLOPE_FLOOR, LesionEstimator, lesion_f1
+from metricnet.exact import CutMaps
 
 _GLIMPSE = 0.2  # what a missed part of the truth shows where its slope is taken
 
@@ -36,21 +37,28 @@ class NumberedPieces(NamedTuple):
 
 
 def cut_into_pieces(
-    probability: Float[Tensor, "batch 1 d h w"], truth: Float[Tensor, "batch 1 d h w"]
+    probability: Float[Tensor, "batch 1 d h w"],
+    truth: Float[Tensor, "batch 1 d h w"],
+    maps: CutMaps | None = None,
 ) -> NumberedPieces:
-    """Find the pieces of truth lesions and of lesions predicted from one half on."""
-    wanted = truth[:, 0].detach().cpu().numpy() > 0
-    found = probability[:, 0].detach().cpu().numpy() >= THRESHOLD
-    number = np.zeros(wanted.shape, dtype=np.int64)
+    """Find the pieces of truth lesions and of lesions predicted from one half on.
+
+    `maps` are both cut already; the volumes may reach beyond them, by background.
+    """
+    maps = maps or CutMaps(probability, truth)
+    number = np.zeros(maps.shape, dtype=np.int32)
     is_truth = [np.zeros(0, dtype=bool)]
     before = 1
-    for own, truths, predicted in zip(number, wanted, found, strict=True):
-        pieces = find_pieces(label_lesions(truths)[0], label_lesions(predicted)[0])
+    for own, matching in zip(number, maps.matchings, strict=True):
+        pieces = find_pieces(matching.truth_labels, matching.predicted_labels)
         own.ravel()[pieces.voxels] = pieces.piece + before
         is_truth.append(pieces.is_truth)
         before += len(pieces.is_truth)
     parts = number[:, None], np.concatenate(is_truth)
-    return NumberedPieces(*(torch.from_numpy(part).to(probability.device) for part in parts))
+    numbered, of_truth = (torch.from_numpy(part).to(probability.device) for part in parts)
+    missing = zip(probability.shape[:1:-1], maps.shape[:0:-1], strict=True)
+    beyond = [size for whole, part in missing for size in (0, whole - part)]
+    return NumberedPieces(functional.pad(numbered.long(), beyond), of_truth)
 
 
 def estimate_with_slope(
@@ -65,9 +73,21 @@ def estimate_with_slope(
     slope is as long as if each sample had it to itself: weighted by one over their number, it is
     that of the mean over the classes.
     """
+    near = _at_a_glimpse(estimator, probability, truth)
+    f1, slope = _slope_at(estimator, near, truth, classes)
+    return _as_shown(estimator, f1, near, probability, truth), slope
+
+
+def _at_a_glimpse(estimator: LesionEstimator, probability: Tensor, truth: Tensor) -> Tensor:
+    """Show missed parts of the truth a little."""
     with torch.no_grad():
-        shown = estimator.shown(probability)
-        near = torch.maximum(shown, _GLIMPSE * truth)
+        return torch.maximum(estimator.shown(probability), _GLIMPSE * truth)
+
+
+def _slope_at(
+    estimator: LesionEstimator, near: Tensor, truth: Tensor, classes: int
+) -> tuple[Tensor, Tensor]:
+    """F̂ of each sample, and the slope of the batch's F̂."""
     with torch.enable_grad():
         near = near.detach().requires_grad_()
         estimate = estimator.estimate(near, truth)
@@ -77,12 +97,19 @@ def estimate_with_slope(
             of_classes = estimate.densities.view(-1, classes, *estimate.densities.shape[1:])
             total = len(of_classes) * lesion_f1(of_classes.sum(0), SLOPE_FLOOR).sum()
         (slope,) = torch.autograd.grad(total, near)
-    f1 = estimate.f1.detach().clone()
-    is_missed = (near != shown).flatten(1).any(dim=1)
-    if is_missed.any():  # the others were scored as they are shown
-        with torch.no_grad():
+    return estimate.f1.detach(), slope
+
+
+def _as_shown(
+    estimator: LesionEstimator, f1: Tensor, near: Tensor, probability: Tensor, truth: Tensor
+) -> Tensor:
+    """Estimate those samples anew of which more was shown than there is."""
+    with torch.no_grad():
+        shown, f1 = estimator.shown(probability), f1.clone()
+        is_missed = (near != shown).flatten(1).any(dim=1)
+        if is_missed.any():
             f1[is_missed] = estimator.estimate(shown[is_missed], truth[is_missed]).f1
-    return f1, slope
+    return f1
 
 
 def guide(
@@ -109,15 +136,23 @@ class GuidedEstimate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, probability: Tensor, truth: Tensor, estimator: LesionEstimator, classes: int
+        ctx: Any,
+        probability: Tensor,
+        truth: Tensor,
+        estimator: LesionEstimator,
+        classes: int,
+        maps: CutMaps | None,
     ) -> Tensor:
         """Estimate the scores, and work out their slope while the network is at hand."""
-        f1, slope = estimate_with_slope(estimator, probability, truth, classes)
-        ctx.save_for_backward(guide(slope, cut_into_pieces(probability, truth)))
-        return f1
+        near = _at_a_glimpse(estimator, probability, truth)
+        f1, slope = _slope_at(estimator, near, truth, classes)
+        # a GPU is still at work on the slope while lesions are labelled here
+        pieces = cut_into_pieces(probability, truth, maps)
+        ctx.save_for_backward(guide(slope, pieces))
+        return _as_shown(estimator, f1, near, probability, truth)
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None, None]:
         """Scale the slope of each sample."""
         (slope,) = ctx.saved_tensors
-        return outer[0].view(-1, 1, 1, 1, 1) * slope, None, None, None
+        return outer[0].view(-1, 1, 1, 1, 1) * slope, None, None, None, None

@@ -10,6 +10,7 @@ from torch.nn import functional
 from datagen.lesions import Rule
 from metricnet.checkpoint import load_pretrained
 from metricnet.estimator import MULTIPLE, THRESHOLD, LesionEstimator
+from metricnet.exact import CutMaps
 from metricnet.guidance import GuidedEstimate
 
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
@@ -124,18 +125,20 @@ class LesionWiseLoss(nn.Module):
         self,
         probability: Float[Tensor, "batch class d h w"],
         truth: Float[Tensor, "batch class d h w"],
+        maps: CutMaps | None = None,
     ) -> Float[Tensor, " batch"]:
         """Return F̂ of each sample cut at one half, in [0, 1], the mean over its classes.
 
         Patches whose edges are no multiples of 8 are filled up with background. The published form
-        takes none but its own size: ValueError.
+        takes none but its own size: ValueError. `maps` are those of the samples, class by class,
+        where they are cut already.
         """
         own, wanted = (self._as_patches(volume) for volume in (probability, truth.detach()))
         f1: Tensor
         if self.guided and torch.is_grad_enabled() and probability.requires_grad:
             classes = probability.shape[1]
             f1 = GuidedEstimate.apply(  # type: ignore[no-untyped-call]
-                own, wanted, self.estimator, classes
+                own, wanted, self.estimator, classes, maps
             )
         else:
             f1 = self.estimator(own, wanted)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from datagen.lesions import Rule
 from metricnet.checkpoint import SavedEstimator, load_pretrained
 from metricnet.config import TRUSTED_GAP
-from metricnet.exact import exact_f1
+from metricnet.exact import CutMaps
 from metricnet.loss import LesionWiseLoss
 
 
@@ -93,8 +93,9 @@ class TrustedLoss(nn.Module):
             volume.as_subclass(Tensor).flatten(0, 1)[:, None] for volume in (probability, truth)
         )
         probability = self.loss.at_thresholds(probability, first)
-        estimated = self.loss.estimated_f1(probability, truth)
-        exact = exact_f1(probability, truth, self.rule, self.spacing_mm)
+        maps = CutMaps(probability, truth)
+        estimated = self.loss.estimated_f1(probability, truth, maps)
+        exact = torch.tensor(maps.f1(self.rule, self.spacing_mm), device=estimated.device)
         trust = self._trust((estimated.detach() - exact).abs())
         return TrustedValue((trust * (1 - estimated)).mean(), estimated, exact, trust)
 

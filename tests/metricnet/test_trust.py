@@ -107,3 +107,17 @@ def test_rule_and_spacing_are_those_of_the_estimator():
     agreement = saved.agreement._replace(rule="msseg2", spacing_mm=2.0)
     loss = TrustedLoss.of(saved._replace(agreement=agreement))
     assert (loss.rule, loss.spacing_mm) == ("msseg2", (2.0, 2.0, 2.0))
+
+
+def test_where_all_is_trusted_the_gradient_is_that_of_the_loss_in_patches_of_any_size():
+    torch.manual_seed(0)
+    truth = torch.zeros(2, 1, 20, 17, 24)
+    truth[:, 0, 3:6, 3:6, 3:6] = truth[1, 0, 12:15, 12:16, 20:24] = 1
+    shown = 0.6 * truth + 0.4 * torch.rand(2, 1, 20, 17, 24)
+    gradients = []
+    for loss in (TrustedLoss.pretrained(trusted_gap=None), LesionWiseLoss.pretrained()):
+        probability = shown.clone().requires_grad_()
+        loss(probability, truth).backward()
+        gradients.append(probability.grad)
+    assert gradients[0].any()
+    assert torch.equal(*gradients)
