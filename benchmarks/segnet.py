@@ -158,17 +158,27 @@ def seconds(run: Callable[[], None]) -> float:
 
 
 def watch_gpu(recipe: TrainSettings) -> None:
-    """Train for a few epochs under the profiler; print how busy that keeps the GPU."""
-    settings = recipe.model_copy(update={"out": recipe.out / "watched", "epochs": 4})
+    """Print how busy a training keeps the GPU: what four epochs more take, less reading and end."""
+    print(f"\n'segnet train' on {recipe.cohort}, with drawing and validation")
+    for alpha in (0.0, 3.0):
+        settings = recipe.model_copy(update={"alpha": alpha, "alpha_warmup_epochs": 0})
+        (short, inside_short), (long, inside_long) = (watched(settings, 2), watched(settings, 6))
+        patches, taken = 4 * settings.steps_per_epoch * settings.batch, long - short
+        print(
+            f"alpha {alpha:g}: {patches / taken:.1f} patches a second, "
+            f"{(inside_long - inside_short) / taken:.0%} of the time inside kernels"
+        )
+
+
+def watched(recipe: TrainSettings, epochs: int) -> tuple[float, float]:
+    """Seconds of a training under the profiler, and those inside kernels."""
+    out = recipe.out / f"watched_{recipe.alpha:g}_{epochs}"
+    settings = recipe.model_copy(update={"out": out, "epochs": epochs})
     activities = [torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profiler:
         taken = seconds(partial(train, settings))
-    inside = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
-    patches = settings.epochs * settings.steps_per_epoch * settings.batch
-    print(
-        f"\n'segnet train', {settings.epochs} epochs with drawing and validation: "
-        f"{patches / taken:.1f} patches a second, {inside / taken:.0%} of the time inside kernels"
-    )
+    is_kernel = (event for event in profiler.key_averages() if not event.key.startswith("Mem"))
+    return taken, sum(event.self_device_time_total for event in is_kernel) / 1e6
 
 
 def compare_minutes(recipe: TrainSettings, minutes: float) -> None:
