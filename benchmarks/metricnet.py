@@ -17,10 +17,13 @@ from metricnet.config import EvaluateSettings
 from metricnet.devices import resolve_precision, usual_device
 from metricnet.loss import LesionWiseLoss
 from metricnet.report import evaluate
+from segnet.config import Network
 from segnet.losses import dice_loss
 from segnet.unet import build_unet
 
 _REPEATS = 9
+# the published kind of network, and the default
+_NETWORKS: tuple[Network, ...] = ("full_resolution", "siamese")
 _BATCH, _PATCH = 2, 64
 Means = dict[tuple[str, str, str, int], float]
 
@@ -120,11 +123,17 @@ def print_gains(means: Means, reference: str) -> None:
 
 
 def print_cost(loss: LesionWiseLoss | None, seed: int) -> None:
-    """Print the loss's forward and backward pass beside a step of a full-resolution U-Net."""
+    """Print the loss's forward and backward pass beside a step of two networks."""
+    loss = (loss or LesionWiseLoss.pretrained()).to(usual_device())
+    for name in _NETWORKS:
+        print_cost_beside(name, loss, seed)
+
+
+def print_cost_beside(name: Network, loss: LesionWiseLoss, seed: int) -> None:
+    """Time both in turn."""
     torch.manual_seed(seed)
     device = usual_device()
-    loss = (loss or LesionWiseLoss.pretrained()).to(device)
-    network = build_unet("full_resolution", 16, 2).to(device)
+    network = build_unet(name, 16, 2).to(device)
     optimizer = torch.optim.Adam(network.parameters())
     visits = torch.randn(_BATCH, 2, *(_PATCH,) * 3, device=device)
     truth = _lesions(device)
@@ -146,7 +155,7 @@ def print_cost(loss: LesionWiseLoss | None, seed: int) -> None:
     of_step, of_loss = (statistics.median(column) for column in zip(*times, strict=True))
     share = statistics.median(b / a for a, b in times)
     print(
-        f"\nU-Net step (full resolution, 16 channels, batch {_BATCH} x {_PATCH}³): "
+        f"\nstep of {name} (16 channels, batch {_BATCH} x {_PATCH}³): "
         f"{1000 * of_step:.0f} ms; loss, forward and backward: {1000 * of_loss:.0f} ms, "
         f"{100 * share:.1f} % (medians of {_REPEATS}, taken in turn)"
     )
