@@ -17,6 +17,7 @@ from metricnet.attack import Attack, attack, joined
 from metricnet.checkpoint import SavedEstimator, load_estimator, load_pretrained
 from metricnet.data import PairDataset
 from metricnet.estimator import LesionEstimator
+from metricnet.exact import CutMaps
 from metricnet.guidance import cut_into_pieces, estimate_with_slope
 from metricnet.loss import LesionWiseLoss
 
@@ -32,10 +33,12 @@ class PartlyGuided(LesionWiseLoss):
         super().__init__(estimator, thresholds=(0.3, 0.7) if _CUTS in parts else (0.5, 0.5))
         self.parts = parts
 
-    def estimated_f1(self, probability: Tensor, truth: Tensor) -> Tensor:
+    def estimated_f1(
+        self, probability: Tensor, truth: Tensor, maps: CutMaps | None = None
+    ) -> Tensor:
         """Return F̂ of each sample, of one class."""
         if not (torch.is_grad_enabled() and probability.requires_grad):
-            return super().estimated_f1(probability, truth)
+            return super().estimated_f1(probability, truth, maps)
         f1: Tensor = _PartlyGuidedEstimate.apply(  # type: ignore[no-untyped-call]
             probability, truth, self.estimator, self.parts
         )
