@@ -19,7 +19,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 from torch.utils.data import default_collate
@@ -87,13 +87,13 @@ def compute(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
     return tree_map(lambda one: Elsewhere(one) if type(one) is Tensor else one, found)
 
 
-def pretend() -> list[torch.library.Library]:
+def pretend() -> list[library.Library]:
     """Register the device; it is there for as long as what is returned is kept."""
     _setup_privateuseone_for_python_backend(_NAME)
     torch.elsewhere.get_amp_supported_dtype = lambda: [torch.bfloat16]
-    every, aten = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
+    every, aten = library.Library("_", "IMPL"), library.Library("aten", "IMPL")
     every.fallback(lambda function, *args, **kwargs: compute(function, args, kwargs), "PrivateUse1")
-    every.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    every.fallback(library.fallthrough_kernel, "AutocastPrivateUse1")
     # PyTorch makes these by steps that a fallback does not see
     numbered = torch.ops.aten.arange.start_step
     aten.impl(numbered, lambda *args, **kwargs: compute(numbered, args, kwargs), "PrivateUse1")
