@@ -196,6 +196,10 @@ def restore(found: Path, folder: Path, visit: int, scan: Path | None, out: Path)
     from datagen import restoring
 
     if found.suffix == ".csv":
+        if scan:
+            raise click.UsageError(
+                "--scan is for masks and maps: places need no scan; leave it out"
+            )
         restoring.restore_places(found, folder, visit, out)
         say(f"wrote {out}, with places in raw visit {visit}")
         return

@@ -11,7 +11,7 @@ from nibabel.affines import apply_affine
 
 from datagen import volumes
 from datagen.errors import InputError
-from datagen.files import is_nifti, read_table, require_file, write_table, write_text
+from datagen.files import is_nifti, read_table, require_file, write_table
 from datagen.resampling import resample, resample_mask
 from datagen.scans import difference
 from datagen.volumes import Grid
@@ -80,12 +80,15 @@ def restore_places(path: Path, folder: Path, visit: int, out: Path) -> None:
     _require_case(folder, out)
     to_raw = _read_way_back(way_back(folder, visit))
     rows = read_table(path)
-    if not rows:  # of a case without a lesion
-        write_text(out, path.read_text(encoding="utf-8"))
-        return
+    # without a lesion there is the header alone
+    heads = list(rows[0]) if rows else path.read_text(encoding="utf-8-sig").strip().split(",")
     try:
-        places = np.array([[float(row[axis]) for axis in _PLACE] for row in rows])
-    except (KeyError, ValueError) as error:
+        if absent := next((axis for axis in _PLACE if axis not in heads), None):
+            raise ValueError(f"there is no {absent}")
+        places = np.array([[float(row[axis]) for axis in _PLACE] for row in rows]).reshape(-1, 3)
+        if not np.isfinite(places).all():
+            raise ValueError("one is not finite")
+    except ValueError as error:
         raise InputError(
             f"{path} is no table of lesions: numbers are needed in x_mm, y_mm and z_mm ({error})"
         ) from error
@@ -93,7 +96,7 @@ def restore_places(path: Path, folder: Path, visit: int, out: Path) -> None:
     moved = [
         row | dict(zip(_PLACE, place, strict=True)) for row, place in zip(rows, there, strict=True)
     ]
-    write_table(out, moved, rows[0])
+    write_table(out, moved, heads)
 
 
 def _require_case(folder: Path, out: Path) -> Path:

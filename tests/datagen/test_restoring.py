@@ -126,13 +126,15 @@ def test_an_empty_list_stays_empty(case, tmp_path, run):
     path, out = tmp_path / "lesions.csv", tmp_path / "back.csv"
     path.write_text("id,x_mm,y_mm,z_mm\n")
     run("datagen", "restore", path, "--case", case, "--visit", 1, "--out", out)
-    assert out.read_text() == path.read_text()
+    assert out.read_text().split() == path.read_text().split()
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("id,x_mm,y_mm\n1,2,3\n", "numbers are needed in x_mm, y_mm and z_mm ('z_mm')"),
+        ("", "numbers are needed in x_mm, y_mm and z_mm (there is no x_mm)"),
+        ("id,x_mm,y_mm\n1,2,3\n", "numbers are needed in x_mm, y_mm and z_mm (there is no z_mm)"),
+        ("x_mm,y_mm,z_mm\n1,2,nan\n", "numbers are needed in x_mm, y_mm and z_mm (one is not"),
         ("x_mm,y_mm,z_mm\n1,2,left\n", "numbers are needed in x_mm, y_mm and z_mm (could not"),
         ("x_mm,y_mm,z_mm\n1,2\n", "fewer cells than the header"),
     ],
@@ -142,6 +144,14 @@ def test_what_is_no_list_of_lesions_is_told(text, told, case, tmp_path):
     path.write_text(text)
     assert told in _refused(path, "--case", case, "--out", tmp_path / "back.csv")
     assert not (tmp_path / "back.csv").exists()
+
+
+def test_a_scan_is_not_taken_where_it_would_change_nothing(case, tmp_path):
+    path, out = tmp_path / "lesions.csv", tmp_path / "back.csv"
+    path.write_text("x_mm,y_mm,z_mm\n1,2,3\n")
+    failed = _refused(path, "--case", case, "--scan", tmp_path / "raw2.nii.gz", "--out", out)
+    assert "--scan is for masks and maps" in failed
+    assert not out.exists()
 
 
 def test_nothing_is_written_over(case, tmp_path):
