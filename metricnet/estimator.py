@@ -119,16 +119,17 @@ def densities(
 
 
 def lesion_f1(
-    densities: Float[Tensor, "batch 4 i j k"], floor: float = _FLOOR
+    densities: Float[Tensor, "batch 4 i j k"], floor: float = _FLOOR, false_weight: float = 1.0
 ) -> Float[Tensor, " batch"]:
     """Combine lesion densities into L-F1 (Kamraoui et al. 2021, eq. 4); 1 where none is counted.
 
-    `floor` is added to hits and to lesions on either side.
+    `floor` is added to hits and to lesions on either side; each false lesion counts `false_weight`
+    times.
     """
     counts = densities.sum(dim=(2, 3, 4))
     hit_truth, missed_truth, hit_predicted, false_predicted = counts.unbind(1)
     ltpr = (hit_truth + floor) / (hit_truth + missed_truth + floor)
-    lppv = (hit_predicted + floor) / (hit_predicted + false_predicted + floor)
+    lppv = (hit_predicted + floor) / (hit_predicted + false_weight * false_predicted + floor)
     return 2 * ltpr * lppv / (ltpr + lppv)
 
 

@@ -2,10 +2,12 @@
 
 The score counts lesions, so one voxel hardly ever changes it, and the voxel-wise slope of a network
 that was fitted to it is mostly noise: an optimiser that follows it ends at maps that no estimator
-has learnt from. Four things make a slope of it that holds:
+has learnt from. Five things make a slope of it that holds:
 
 - It is that of the score of the whole batch: the lesions of all samples are counted together. In
   a patch without a truth lesion the score is 0 from the first false lesion on, and flat from there.
+- False lesions may count more than once there: patches that are drawn around lesions hold fewer
+  of them for each true one than a patient does.
 - It is taken where missed parts of the truth already show a little: on the way to a lesion, not at
   its absence, where a network of rectified units has no slope to speak of.
 - Each patch is cut into pieces, one for each overlap of a truth lesion with a predicted one and for
@@ -66,15 +68,16 @@ def estimate_with_slope(
     probability: Float[Tensor, "batch 1 d h w"],
     truth: Float[Tensor, "batch 1 d h w"],
     classes: int = 1,
+    false_weight: float = 1.0,
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch 1 d h w"]]:
     """Return F̂ of each sample, and the slope of the batch's F̂ towards the truth, voxel by voxel.
 
     Samples of several classes follow each other class by class; each class has its own score. The
     slope is as long as if each sample had it to itself: weighted by one over their number, it is
-    that of the mean over the classes.
+    that of the mean over the classes. False lesions count `false_weight` times in it.
     """
     near = _at_a_glimpse(estimator, probability, truth)
-    f1, slope = _slope_at(estimator, near, truth, classes)
+    f1, slope = _slope_at(estimator, near, truth, classes, false_weight)
     return _as_shown(estimator, f1, near, probability, truth), slope
 
 
@@ -85,7 +88,7 @@ def _at_a_glimpse(estimator: LesionEstimator, probability: Tensor, truth: Tensor
 
 
 def _slope_at(
-    estimator: LesionEstimator, near: Tensor, truth: Tensor, classes: int
+    estimator: LesionEstimator, near: Tensor, truth: Tensor, classes: int, false_weight: float
 ) -> tuple[Tensor, Tensor]:
     """F̂ of each sample, and the slope of the batch's F̂."""
     with torch.enable_grad():
@@ -95,7 +98,8 @@ def _slope_at(
             total = estimate.f1.sum()
         else:
             of_classes = estimate.densities.view(-1, classes, *estimate.densities.shape[1:])
-            total = len(of_classes) * lesion_f1(of_classes.sum(0), SLOPE_FLOOR).sum()
+            of_batch = lesion_f1(of_classes.sum(0), SLOPE_FLOOR, false_weight)
+            total = len(of_classes) * of_batch.sum()
         (slope,) = torch.autograd.grad(total, near)
     return estimate.f1.detach(), slope
 
@@ -141,18 +145,19 @@ class GuidedEstimate(torch.autograd.Function):
         truth: Tensor,
         estimator: LesionEstimator,
         classes: int,
+        false_weight: float,
         maps: CutMaps | None,
     ) -> Tensor:
         """Estimate the scores, and work out their slope while the network is at hand."""
         near = _at_a_glimpse(estimator, probability, truth)
-        f1, slope = _slope_at(estimator, near, truth, classes)
+        f1, slope = _slope_at(estimator, near, truth, classes, false_weight)
         # a GPU is still at work on the slope while lesions are labelled here
         pieces = cut_into_pieces(probability, truth, maps)
         ctx.save_for_backward(guide(slope, pieces))
         return _as_shown(estimator, f1, near, probability, truth)
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         """Scale the slope of each sample."""
         (slope,) = ctx.saved_tensors
-        return outer[0].view(-1, 1, 1, 1, 1) * slope, None, None, None, None
+        return outer[0].view(-1, 1, 1, 1, 1) * slope, None, None, None, None, None

@@ -1,5 +1,6 @@
 """The learned loss: 1 − F̂, with F̂ frozen in every sense."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -27,9 +28,10 @@ class LesionWiseLoss(nn.Module):
     never away from the truth. Wherever a gradient is taken, the maps are then cut at `thresholds`
     that wander evenly over a range instead of at one half: a lesion of 0.4 is on its way, one of
     0.6 not yet safe. The loss counts the samples for that; a training that is resumed begins to
-    count anew.
+    count anew. To the gradient, not to the value, each false lesion counts `false_weight` times:
+    as many as lesions are more frequent in the patches than in the patients they are drawn from.
     Without `guided` the gradient is the network's own, voxel by voxel, as published. Raises
-    ValueError for thresholds that are none.
+    ValueError for thresholds that are none, and for a weight below 0.
     """
 
     def __init__(
@@ -37,14 +39,18 @@ class LesionWiseLoss(nn.Module):
         estimator: LesionEstimator,
         guided: bool = True,
         thresholds: tuple[float, float] = (0.3, 0.7),
+        false_weight: float = 1.0,
     ) -> None:
         super().__init__()
         if not (len(thresholds) == 2 and 0 < thresholds[0] <= thresholds[1] < 1):
             raise ValueError(f"thresholds from low to high within 0 to 1 are needed: {thresholds}")
+        if not 0 <= false_weight < math.inf:
+            raise ValueError(f"a weight of false lesions from 0 on is needed: {false_weight}")
         self.estimator = estimator.eval().requires_grad_(False)
-        self.guided = guided
-        # the published form sees a map as it is
-        self._range = thresholds if guided and estimator.form == "structured" else (THRESHOLD,) * 2
+        self.guided, is_counted = guided, guided and estimator.form == "structured"
+        self.false_weight = false_weight if is_counted else 1.0
+        # the published form sees a map as it is, and counts no lesions
+        self._range = thresholds if is_counted else (THRESHOLD,) * 2
         self._taken, self._is_checked = 0, False
 
     @classmethod
@@ -53,13 +59,14 @@ class LesionWiseLoss(nn.Module):
         rule: Rule = "overlap",
         guided: bool = True,
         thresholds: tuple[float, float] = (0.3, 0.7),
+        false_weight: float = 1.0,
     ) -> "LesionWiseLoss":
         """Return the loss of the estimator that comes with the package: nothing is downloaded.
 
         It was trained on patches of 64³ voxels of 1 mm, on scores under `rule`. Raises InputError
         where the package holds none for that rule.
         """
-        return cls(load_pretrained(rule).estimator, guided, thresholds)
+        return cls(load_pretrained(rule).estimator, guided, thresholds, false_weight)
 
     # it counts, and cuts maps in numpy: a compiled step runs it as it is
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -138,7 +145,7 @@ class LesionWiseLoss(nn.Module):
         if self.guided and torch.is_grad_enabled() and probability.requires_grad:
             classes = probability.shape[1]
             f1 = GuidedEstimate.apply(  # type: ignore[no-untyped-call]
-                own, wanted, self.estimator, classes, maps
+                own, wanted, self.estimator, classes, self.false_weight, maps
             )
         else:
             f1 = self.estimator(own, wanted)

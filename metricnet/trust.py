@@ -52,19 +52,27 @@ class TrustedLoss(nn.Module):
 
     @classmethod
     def of(
-        cls, saved: SavedEstimator, guided: bool = True, trusted_gap: float | None = TRUSTED_GAP
+        cls,
+        saved: SavedEstimator,
+        guided: bool = True,
+        trusted_gap: float | None = TRUSTED_GAP,
+        false_weight: float = 1.0,
     ) -> "TrustedLoss":
         """Return the loss of an estimator, with the rule and spacing it was trained for."""
         agreement = saved.agreement
-        loss = LesionWiseLoss(saved.estimator, guided)
+        loss = LesionWiseLoss(saved.estimator, guided, false_weight=false_weight)
         return cls(loss, agreement.rule, agreement.spacing_mm, trusted_gap)
 
     @classmethod
     def pretrained(
-        cls, rule: Rule = "overlap", trusted_gap: float | None = TRUSTED_GAP
+        cls,
+        rule: Rule = "overlap",
+        trusted_gap: float | None = TRUSTED_GAP,
+        false_weight: float = 1.0,
     ) -> "TrustedLoss":
         """Return the loss of the estimator that comes with the package; see `LesionWiseLoss`."""
-        return cls.of(load_pretrained(rule), trusted_gap=trusted_gap)
+        saved = load_pretrained(rule)
+        return cls.of(saved, trusted_gap=trusted_gap, false_weight=false_weight)
 
     def forward(
         self,

@@ -50,6 +50,19 @@ class TrainSettings(Settings):
         True,
         description="Let F̂ push whole lesions, towards the truth alone; off: voxel by voxel.",
     )
+    false_weight: float = Field(
+        1.0,
+        description="Times that a false lesion counts in the guided gradient; 0: as many as "
+        "lesions are more frequent in the patches than in the patients.",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    lowest_cut: float = Field(
+        0.3, description="Lowest threshold at which F̂ sees a map in training.", gt=0, lt=1
+    )
+    highest_cut: float = Field(
+        0.7, description="Highest threshold at which F̂ sees a map in training.", gt=0, lt=1
+    )
     loss: Loss = Field(
         "dice", description="Loss, alone or beside --region; docs/losses.md lists them."
     )

@@ -165,8 +165,15 @@ class PatchDataset(Dataset[PatchSample]):
     def __len__(self) -> int:
         return len(self._cases)
 
+    def place(self, item: int) -> tuple[int, np.ndarray]:
+        """Return the number of a draw's case, and the voxel in the centre of its patch."""
+        return self._centres.draw(item, self._generator(item))
+
+    def _generator(self, item: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, item])
+
     def __getitem__(self, item: int) -> PatchSample:
-        rng = np.random.default_rng([self._seed, item])
+        rng = self._generator(item)
         case, centre = self._centres.draw(item, rng)
         if warps(self._strength, bool(self._maps[case]), rng):
             drawn = warp(self._cut(case, centre, self._patch + 2 * WARP_MARGIN), self._patch, rng)
@@ -207,14 +214,25 @@ class MixedDataset(Dataset[PatchSample]):
         if self._synthetic is not None:
             self._synthetic.add_maps(maps[len(self._real) :])
 
+    def place(self, item: int) -> tuple[int, np.ndarray]:
+        """Return the number of a draw's case, and the voxel in the centre of its patch."""
+        drawn_from, own, before = self._turn(item)
+        case, centre = drawn_from.place(own)
+        return case + before, centre
+
     def __getitem__(self, item: int) -> PatchSample:
+        drawn_from, own, before = self._turn(item)
+        sample = drawn_from[own]
+        return sample._replace(case=sample.case + before)
+
+    def _turn(self, item: int) -> tuple[PatchDataset, int, int]:
+        """Whose turn a draw is, the number it has there, and the cases that are numbered before."""
         if self._synthetic is None:
-            return self._real[item]
-        before, after = count_share(item, self._share), count_share(item + 1, self._share)
-        if after > before:
-            return self._real[before]
-        sample = self._synthetic[item - before]
-        return sample._replace(case=sample.case + len(self._real))
+            return self._real, item, 0
+        real, after = count_share(item, self._share), count_share(item + 1, self._share)
+        if after > real:
+            return self._real, real, 0
+        return self._synthetic, item - real, len(self._real)
 
 
 class CaseLoader:

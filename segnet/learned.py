@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from datagen.errors import InputError
 from metricnet.checkpoint import load_estimator, load_pretrained
+from metricnet.loss import LesionWiseLoss
 from metricnet.trust import TrustedLoss, TrustedValue
 from segnet.config import TrainSettings
 
@@ -40,6 +41,11 @@ class LearnedTerm(nn.Module):
         super().__init__()
         self.trusted, self._course = trusted, course
 
+    @property
+    def false_weight(self) -> float:
+        """How many times a false lesion counts to the slope."""
+        return self.trusted.loss.false_weight
+
     def forward(
         self,
         probability: Float[Tensor, "batch class d h w"],
@@ -57,8 +63,8 @@ class LearnedTerm(nn.Module):
         return LearnedValue(alpha * measured.loss, alpha, measured)
 
 
-def learned_term(settings: TrainSettings) -> LearnedTerm | None:
-    """Return the term of a training, None where it has none.
+def learned_term(settings: TrainSettings, false_weight: float = 1.0) -> LearnedTerm | None:
+    """Return the term of a training, None where it has none; see `LesionWiseLoss` for the weight.
 
     Raises InputError where the estimator cannot be read, or was trained for other patches.
     """
@@ -75,7 +81,18 @@ def learned_term(settings: TrainSettings) -> LearnedTerm | None:
                 f"{wanted}; give --{name.replace('_', '-')} {trained}"
             )
     gap = settings.trusted_gap if settings.trust_gate else None
+    cuts = settings.lowest_cut, settings.highest_cut
+    if cuts[0] > cuts[1]:
+        raise InputError("--lowest-cut {:g} lies above --highest-cut {:g}".format(*cuts))
+    loss = LesionWiseLoss(saved.estimator, settings.guided_gradient, cuts, false_weight)
     return LearnedTerm(
-        TrustedLoss.of(saved, settings.guided_gradient, gap),
+        TrustedLoss(loss, saved.agreement.rule, saved.agreement.spacing_mm, gap),
         Course(settings.alpha, settings.alpha_warmup_epochs, settings.alpha_ramp_epochs),
     )
+
+
+def say_of_weight(learned: LearnedTerm | None) -> str:
+    """Return the end of a line that tells how often a false lesion counts, where not once."""
+    if learned is None or learned.false_weight == 1:
+        return ""
+    return f"; to F̂ a false lesion counts {learned.false_weight:g} times"

@@ -26,6 +26,7 @@ from segnet import seen
 from segnet.config import TrainSettings
 from segnet.data import LabelledScans, MixedDataset, PatchDataset, PatchOptions
 from segnet.distances import cached_maps
+from segnet.excess import excess_of_lesions
 from segnet.losses import class_weights
 from segnet.objective import LossPlan
 from segnet.scan_cache import read_cached_cases
@@ -174,6 +175,20 @@ def mixed_dataset(
     made = _patch_dataset(settings, synthetic, _own_seed(settings.seed)) if synthetic else None
     real = _patch_dataset(settings, training, settings.seed)
     return MixedDataset(real, made, settings.real_share)
+
+
+def weigh_false(
+    settings: TrainSettings,
+    dataset: MixedDataset,
+    training: Sequence[LabelledScans],
+    synthetic: Sequence[LabelledScans],
+) -> float:
+    """Return how many times a false lesion counts to F̂'s guided slope; 1 where there is none."""
+    if not (settings.alpha and settings.guided_gradient):
+        return 1.0
+    if settings.false_weight:
+        return settings.false_weight
+    return excess_of_lesions(dataset, [*training, *synthetic], training, settings.patch)
 
 
 def _own_seed(seed: int) -> int:

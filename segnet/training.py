@@ -21,7 +21,7 @@ from segnet.data import CaseLoader, LabelledScans, PatchSample
 from segnet.early_stop import EarlyStop, first_whole_epoch
 from segnet.evaluation import dice_coefficient
 from segnet.inference import label_volume, lesion_mask, predict_probabilities
-from segnet.learned import LearnedTerm, learned_term
+from segnet.learned import LearnedTerm, learned_term, say_of_weight
 from segnet.losses import dice_loss
 from segnet.objective import LossInputs, LossPlan, LossTerms, as_inputs, foreground, total_loss
 from segnet.operating_point import FILE_NAME as POINT
@@ -205,9 +205,8 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     sees the share alone. Raises InputError where the cohort, the estimator or the run folder cannot
     be used.
     """
-    preparation.require_possible(settings)
+    require_possible(settings)
     share = launch.share_of_batch(settings.batch, settings.devices)
-    learned = learned_term(settings)
     torch.manual_seed(settings.seed)
     network = build_unet(settings.network, settings.channels, settings.classes)
     # a training that goes on takes its weights from its own checkpoint
@@ -219,6 +218,8 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     drawn_from = [*training, *synthetic]
     plan = preparation.choose_losses(settings, drawn_from)
     dataset = preparation.mixed_dataset(settings, training, synthetic)
+    weight = preparation.weigh_false(settings, dataset, training, synthetic)
+    learned = learned_term(settings, weight)
     last = open_run(settings.out, SECTION, settings, settings.resume)
     if last:
         preparation.require_same_cases(settings)
@@ -245,8 +246,8 @@ def train(settings: TrainSettings) -> list[dict[str, float]]:
     loader = load_draws(dataset, share, draws, runs.epochs_done(last), drawing)
     if trainer.is_global_zero:
         preparation.write_splits(settings)
-        said = preparation.say_of_cases(settings, training, synthetic, validation)
-        click.echo(said, err=True)
+        told = preparation.say_of_cases(settings, training, synthetic, validation)
+        click.echo(told + say_of_weight(learned), err=True)
     fit(trainer, task, loader, CaseLoader(judged), last)
     if trainer.is_global_zero:
         task.load_state_dict(runs.best_weights(settings.out))

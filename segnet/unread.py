@@ -41,6 +41,7 @@ def _readers(settings: TrainSettings) -> list[tuple[set[str], bool]]:
     return [
         ({"estimator", "alpha_warmup_epochs", "alpha_ramp_epochs"}, alpha),
         ({"guided_gradient", "trust_gate"}, alpha),
+        ({"false_weight", "lowest_cut", "highest_cut"}, alpha and settings.guided_gradient),
         ({"trusted_gap"}, alpha and settings.trust_gate),
         ({"region"}, loss not in _ALONE),
         ({"loss_weight", "loss_warmup_epochs"}, loss in _ADDED),

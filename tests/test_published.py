@@ -105,6 +105,13 @@ def test_the_scores_of_every_loss_are_those_of_the_trainings(finished):
     assert_same_scores(shown, finished)
 
 
+def test_the_scores_at_one_half_are_those_of_the_trainings(finished):
+    shown = documented("docs/estimator.md", "At one half")
+    finished = [one for one in finished if one.cell.method in shown]
+    assert len(finished) == 3 * len(shown) == 18
+    assert_same_scores(shown, finished)
+
+
 def test_no_path_of_a_machine_is_in_the_archive(published):
     files = [path for path in (published / "cells").rglob("*") if path.is_file()]
     assert files

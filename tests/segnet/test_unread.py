@@ -34,6 +34,8 @@ def test_defaults_have_nothing_to_tell():
         ({"loss": "dice", "penalty_scale": "raw"}, ["--penalty-scale"]),
         ({"alpha": 0.0, "trust_gate": False}, ["--trust-gate"]),
         ({"trust_gate": False, "trusted_gap": 0.1}, ["--trusted-gap"]),
+        ({"false_weight": 2.0}, []),
+        ({"false_weight": 2.0, "guided_gradient": False}, ["--false-weight"]),
         ({"real_share": 0.2}, ["--real-share"]),
         ({"real_share": 0.2, "synthetic": Path("synthetic")}, []),
         ({"recorded_patches": 100}, ["--recorded-patches"]),
