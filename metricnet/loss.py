@@ -31,7 +31,7 @@ class LesionWiseLoss(nn.Module):
     count anew. To the gradient, not to the value, each false lesion counts `false_weight` times:
     as many as lesions are more frequent in the patches than in the patients they are drawn from.
     Without `guided` the gradient is the network's own, voxel by voxel, as published. Raises
-    ValueError for thresholds that are none, and for a weight below 0.
+    ValueError for thresholds that are none, and for a weight that is not above 0.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class LesionWiseLoss(nn.Module):
         super().__init__()
         if not (len(thresholds) == 2 and 0 < thresholds[0] <= thresholds[1] < 1):
             raise ValueError(f"thresholds from low to high within 0 to 1 are needed: {thresholds}")
-        if not 0 <= false_weight < math.inf:
-            raise ValueError(f"a weight of false lesions from 0 on is needed: {false_weight}")
+        if not 0 < false_weight < math.inf:
+            raise ValueError(f"a weight of false lesions above 0 is needed: {false_weight}")
         self.estimator = estimator.eval().requires_grad_(False)
         self.guided, is_counted = guided, guided and estimator.form == "structured"
         self.false_weight = false_weight if is_counted else 1.0

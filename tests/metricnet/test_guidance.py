@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from metricnet import LesionWiseLoss
 from metricnet.guidance import NumberedPieces, cut_into_pieces, guide
 
 
@@ -58,3 +59,20 @@ def test_the_guided_slope_still_leads_uphill():
 def test_a_batch_without_lesions_has_no_slope():
     empty = torch.zeros(2, 1, 8, 8, 8)
     assert not guide(torch.ones(2, 1, 8, 8, 8), cut_into_pieces(empty, empty)).any()
+
+
+def test_false_lesions_of_more_weight_are_pulled_at_more_and_scored_alike():
+    truth, probability = torch.zeros(2, 1, 1, 32, 32, 32)
+    truth[..., 4:9, 4:9, 4:9] = probability[..., 4:9, 4:9, 4:9] = 1
+    probability[..., 20:25, 20:25, 20:25] = 1  # a false one
+    scores, slopes = [], []
+    for weight in (1.0, 3.0):
+        loss = LesionWiseLoss.pretrained(thresholds=(0.5, 0.5), false_weight=weight)
+        own = probability.clone().requires_grad_()
+        value = loss(own, truth)
+        value.backward()
+        scores.append(value.item())
+        slopes.append(own.grad[0, 0, 22, 22, 22].item())
+    assert scores[0] == scores[1]
+    # the more it weighs, the further the score has fallen already: less than three times
+    assert 0 < slopes[0] < slopes[1] < 3 * slopes[0]

@@ -210,26 +210,9 @@ def test_the_free_gradient_is_the_networks_own(loss, maps):
     assert torch.allclose(probability.grad, again.grad, atol=1e-7)
 
 
-def test_false_lesions_of_more_weight_are_pulled_at_more_and_scored_alike():
-    truth, probability = torch.zeros(2, 1, 1, 32, 32, 32)
-    truth[..., 4:9, 4:9, 4:9] = probability[..., 4:9, 4:9, 4:9] = 1
-    probability[..., 20:25, 20:25, 20:25] = 1  # a false one
-    scores, slopes = [], []
-    for weight in (1.0, 3.0):
-        loss = LesionWiseLoss.pretrained(thresholds=(0.5, 0.5), false_weight=weight)
-        own = probability.clone().requires_grad_()
-        value = loss(own, truth)
-        value.backward()
-        scores.append(value.item())
-        slopes.append(own.grad[0, 0, 22, 22, 22].item())
-    assert scores[0] == scores[1]
-    # the more it weighs, the further the score has fallen already: less than three times
-    assert 0 < slopes[0] < slopes[1] < 3 * slopes[0]
-
-
-@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
-def test_a_weight_of_false_lesions_below_0_is_refused(loss, weight):
-    with pytest.raises(ValueError, match="from 0 on is needed"):
+@pytest.mark.parametrize("weight", [-1.0, 0.0, float("nan"), float("inf")])
+def test_a_weight_of_false_lesions_that_is_not_above_0_is_refused(loss, weight):
+    with pytest.raises(ValueError, match="above 0 is needed"):
         LesionWiseLoss(loss.estimator, false_weight=weight)
 
 

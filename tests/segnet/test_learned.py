@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from datagen.errors import InputError
 from metricnet import LesionEstimator, LesionWiseLoss, TrustedLoss
-from segnet.learned import Course, LearnedTerm
+from segnet.config import TrainSettings
+from segnet.learned import Course, LearnedTerm, learned_term, say_of_weight
 
 
 @pytest.fixture
@@ -44,3 +46,18 @@ def test_during_the_warm_up_no_gradient_is_computed(pair):
     waiting = term(Course(0.2, warmup_epochs=1))
     assert not waiting(probability, pair[1], epoch=0).loss.requires_grad
     assert waiting(probability, pair[1], epoch=1).loss.requires_grad
+
+
+def test_a_training_sees_maps_at_its_own_cuts_and_tells_its_weight(tmp_path):
+    settings = TrainSettings(cohort=tmp_path, lowest_cut=0.1, highest_cut=0.1)
+    learned = learned_term(settings, false_weight=3.0)
+    maps = torch.full((2, 1, 8, 8, 8), 0.3, requires_grad=True)
+    assert torch.allclose(learned.trusted.loss.at_thresholds(maps), torch.tensor(0.7))
+    assert say_of_weight(learned) == "; to F̂ a false lesion counts 3 times"
+    assert say_of_weight(learned_term(settings)) == say_of_weight(None) == ""
+
+
+def test_cuts_that_cross_are_refused(tmp_path):
+    settings = TrainSettings(cohort=tmp_path, lowest_cut=0.6, highest_cut=0.4)
+    with pytest.raises(InputError, match=r"--lowest-cut 0\.6 lies above"):
+        learned_term(settings)

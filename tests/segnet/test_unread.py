@@ -36,6 +36,7 @@ def test_defaults_have_nothing_to_tell():
         ({"trust_gate": False, "trusted_gap": 0.1}, ["--trusted-gap"]),
         ({"false_weight": 2.0}, []),
         ({"false_weight": 2.0, "guided_gradient": False}, ["--false-weight"]),
+        ({"lowest_cut": 0.1, "guided_gradient": False}, ["--lowest-cut"]),
         ({"real_share": 0.2}, ["--real-share"]),
         ({"real_share": 0.2, "synthetic": Path("synthetic")}, []),
         ({"recorded_patches": 100}, ["--recorded-patches"]),
