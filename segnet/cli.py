@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from datagen.errors import InputError
 from datagen.shell import SentenceGroup, from_settings, say
 from datagen.wording import counted
 from segnet.comparison.settings import SECTION, CompareSettings
@@ -67,7 +66,7 @@ def predict(settings: PredictSettings) -> None:
 
 
 @main.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -75,19 +74,23 @@ def predict(settings: PredictSettings) -> None:
     show_default=True,
     help="File to write.",
 )
-def export(run: Path, out: Path) -> None:
-    """Write the best network of a RUN, and its operating point, as one small file.
+@click.option(
+    "--choose-on",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Cohort with truths: threshold and smallest lesion are chosen anew, for the best L-F1 on "
+    "its cases, such as a few patients of your own; repeatable.",
+)
+def export(model: Path, out: Path, choose_on: tuple[Path, ...]) -> None:
+    """Write the best network of a MODEL, and its operating point, as one small file.
 
-    It holds no pickle; 'segnet predict --model' and 'segnet train --init-from' take it.
+    MODEL is a run folder of 'segnet train', or a file of this command. It holds no pickle; 'segnet
+    predict --model' and 'segnet train --init-from' take it.
     """
-    from segnet.detector import load_detector, save_detector
+    from segnet.export import export as export_model
 
-    if out.suffix != ".safetensors":
-        raise InputError(f"--out {out}: the file's name must end in .safetensors")
-    if out.exists():
-        raise InputError(f"{out} is there already; delete it, or choose another --out")
-    save_detector(out, load_detector(run))
-    say(f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB")
+    for line in export_model(model, out, choose_on):
+        say(line)
 
 
 @main.command()

@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from datagen.cohort import read_cohort, write_cohort
 from datagen.errors import InputError
 from segnet.detector import (
     Architecture,
@@ -17,6 +18,7 @@ from segnet.detector import (
     load_pretrained,
     save_detector,
 )
+from segnet.export import export
 from segnet.operating_point import OperatingPoint
 from segnet.unet import build_unet
 
@@ -75,6 +77,35 @@ def test_an_exported_run_predicts_what_the_run_does(tiny_run, tiny_cohort, run, 
     options = ["--cohort", tiny_cohort, "--split", "all"]
     said = run("segnet", "predict", "--model", path, *options, "--out", tmp_path / "found")
     assert "chosen on 1 validation case)" in said
+
+
+def test_the_point_can_be_chosen_anew_on_other_cases(detector, tiny_cohort, run, tmp_path):
+    path, chosen = tmp_path / "before.safetensors", tmp_path / "chosen.safetensors"
+    save_detector(path, detector)
+    said = run("segnet", "export", path, "--choose-on", tiny_cohort, "--out", chosen)
+    before, after = load_detector(path), load_detector(chosen)
+    assert "over 3 cases with new lesions" in said  # of four, one is clean
+    assert (before.point.cases, after.point.cases) == (9, 3)
+    visits = torch.rand(1, 2, 32, 32, 32)
+    assert torch.equal(before.network(visits), after.network(visits))
+
+
+def test_cases_that_a_run_was_trained_on_are_named_where_they_choose_its_point(
+    tiny_run, tiny_cohort, run, tmp_path
+):
+    out = tmp_path / "chosen.safetensors"
+    said = run("segnet", "export", tiny_run, "--choose-on", tiny_cohort, "--out", out)
+    assert f"{tiny_run} was trained on or chosen by" in said
+
+
+def test_a_cohort_without_a_new_lesion_chooses_no_point(detector, tiny_cohort, tmp_path):
+    path, out = tmp_path / "before.safetensors", tmp_path / "chosen.safetensors"
+    save_detector(path, detector)
+    clean = [case for case in read_cohort(tiny_cohort) if case.name == "case3"]
+    write_cohort(clean, tmp_path / "clean.csv")
+    with pytest.raises(InputError, match="has a truth with new lesions: there is nothing to choo"):
+        export(path, out, [tmp_path / "clean.csv"])
+    assert not out.exists()
 
 
 def test_a_file_of_another_schema_or_network_is_refused(detector, tmp_path):
