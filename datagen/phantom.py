@@ -12,14 +12,15 @@ from datagen.phantom_distractors import add_distractors
 from datagen.phantom_lesions import Lesion, draw_lesions, find_sites
 
 _LARGEST_INTENSITY = 4000.0
+_CLEAR_RISE = 0.06  # of white matter: what becomes brighter by more counts where growth does
 
 
 class PhantomCase(NamedTuple):
     """Two FLAIR visits of a simulated patient on one 1 mm grid; masks lie in visit 2's geometry.
 
-    `truth` holds the new lesions only: lesions of visit 2 that have no voxel at visit 1. Rims of
-    growing lesions are in it where growth counts, lesions that become brighter never. `vanished` is
-    the same for the visits in the other order.
+    `truth` holds the new lesions only: lesions of visit 2 that have no voxel at visit 1. Where
+    growth counts, rims of growing lesions are in it, and what became clearly brighter. `vanished`
+    is the same for the visits in the other order.
     Intensities are scanner units (0 to 4000), at least 1 inside the brain mask and 0 outside.
     """
 
@@ -54,8 +55,8 @@ def simulate_case(
     imperfect registration. Changes that are no new lesions are everywhere: growing, shrinking,
     vanishing and brightening lesions, pulsation in the CSF, bright cortex, vessels, bias, dirty
     white matter. `is_clean` leaves out the new lesions and nothing else. With `counts_growth` more
-    lesions grow and shrink (in clean patients they only shrink), and what they gain and lose is new
-    and vanished. Same rng state, same case.
+    lesions grow and shrink, brighten and fade (in clean patients they only shrink and fade), and
+    what they gain and lose is new and vanished. Same rng state, same case.
     """
     patient = deform(anatomy, rng)
     sites = find_sites(patient)
@@ -166,11 +167,16 @@ def _changed(
     """Lesions that one visit shows and the other does not; or, of all lesions, what was gained."""
     if not counts_growth:
         return _mask([one for one in lesions if not one.course.volumes[before - 1]], after, shape)
-    gained = np.zeros(shape, dtype=bool)
+    gained, brighter = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     for one in lesions:
-        gained[one.window] |= (one.fraction(after) >= 0.5) & (one.fraction(before) < 0.5)
+        now, then = one.fraction(after), one.fraction(before)
+        contrasts = one.course.contrasts
+        rise = now * contrasts[after - 1] - then * contrasts[before - 1]
+        gained[one.window] |= (now >= 0.5) & (then < 0.5)
+        brighter[one.window] |= (now >= 0.5) & (rise > _CLEAR_RISE)
     # lesions may merge: what one gains may have been another's
-    return drop_crumbs(gained & ~_mask(lesions, before, shape), (1.0, 1.0, 1.0))
+    gained &= ~_mask(lesions, before, shape)
+    return drop_crumbs(gained | brighter, (1.0, 1.0, 1.0))
 
 
 def _mask(lesions: list[Lesion], visit: int, shape: tuple[int, ...]) -> Bool[np.ndarray, "x y z"]:

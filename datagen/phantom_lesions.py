@@ -20,6 +20,8 @@ _CONTRAST = (0.22, 0.75)  # of new lesions above white matter
 # where growth counts: growing, and shrinking ones; references of change hold fainter new lesions
 _MOST_COUNTED = 15
 _CONTRAST_COUNTED = (0.08, 0.7)
+# standard deviations of the logarithm of a lesion's brightening: as a rule, and of every third
+_STEADY, _BRIGHTENING, _BRIGHTENING_COUNTED = 0.08, 0.35, 0.5
 _ATTEMPTS = 25
 # voxels between a new lesion and any other lesion; a window has as many free voxels at its faces
 _GAP_VOXELS = 2
@@ -47,6 +49,11 @@ class Course(NamedTuple):
     def volumes(self) -> tuple[int, int]:
         """Volume at either visit, mm3."""
         return self.volume1_mm3, self.volume2_mm3
+
+    @property
+    def contrasts(self) -> tuple[float, float]:
+        """Brightness above white matter at either visit."""
+        return self.contrast1, self.contrast2
 
 
 class Lesion(NamedTuple):
@@ -108,14 +115,16 @@ def draw_lesions(
     10 to 60 stable lesions, up to 5 growing, 4 shrinking and 3 vanishing ones, and the new ones
     (none when `is_clean`), each a single component (26 neighbours) with at least 2 free voxels to
     any other lesion of either visit. The others may merge. With `counts_growth` up to 15 lesions
-    shrink and, but for clean patients, up to 15 grow; new ones are more, and fainter.
+    shrink and, but for clean patients, up to 15 grow; brightness changes more, in clean patients
+    downwards alone; new lesions are more, and fainter.
 
     Raises ValueError when no room is found for a single new lesion.
     """
     most = _MOST_CHANGING
     if counts_growth:
         most = (0 if is_clean else _MOST_COUNTED, _MOST_COUNTED, most[2])
-    placed = (_place(course, sites, sites.admissible, rng) for course in _old_courses(rng, most))
+    courses = _old_courses(rng, most, counts_growth, only_fading=counts_growth and is_clean)
+    placed = (_place(course, sites, sites.admissible, rng) for course in courses)
     lesions = [lesion for lesion in placed if lesion is not None]
     new = [] if is_clean else list(_place_new(lesions, sites, rng, counts_growth))
     if not new and not is_clean:
@@ -123,7 +132,9 @@ def draw_lesions(
     return lesions + new
 
 
-def _old_courses(rng: np.random.Generator, most: tuple[int, int, int]) -> Iterator[Course]:
+def _old_courses(
+    rng: np.random.Generator, most: tuple[int, int, int], counts_growth: bool, *, only_fading: bool
+) -> Iterator[Course]:
     stable = int(np.clip(rng.lognormal(np.log(22), 0.5), 10, 60))
     growing, shrinking, vanishing = (int(rng.integers(0, number + 1)) for number in most)
     steady = np.ones(stable)
@@ -136,9 +147,13 @@ def _old_courses(rng: np.random.Generator, most: tuple[int, int, int]) -> Iterat
     volumes = draw_volumes_mm3(stable + growing + shrinking + vanishing, rng)
     for volume, factor in zip(volumes, growth, strict=True):
         contrast = rng.uniform(0.2, 0.75)
-        # every third lesion is clearly brighter or darker at visit 2: a change, but no new lesion
-        spread = 0.35 if rng.uniform() < 0.33 else 0.08
-        contrast2 = np.clip(contrast * np.exp(spread * rng.standard_normal()), 0.15, 0.9)
+        # every third lesion is clearly brighter or darker at visit 2: a change, but no new lesion,
+        # unless growth counts
+        brightening = _BRIGHTENING_COUNTED if counts_growth else _BRIGHTENING
+        spread = brightening if rng.uniform() < 0.33 else _STEADY
+        change = spread * rng.standard_normal()
+        ends = (0.1, 0.95) if counts_growth else (0.15, 0.9)
+        contrast2 = np.clip(contrast * np.exp(-abs(change) if only_fading else change), *ends)
         yield Course(round(volume), round(volume * factor), float(contrast), float(contrast2))
 
 

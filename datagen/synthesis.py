@@ -20,6 +20,9 @@ _STRENGTH = (0.7, 1.3)  # of a lesion, as a share of what it was where it was fo
 # where growth counts: growing lesions, and as many that shrink; lesions of change are fainter
 _MOST_GROWING = 12
 _STRENGTH_COUNTED = (0.25, 1.2)
+_CLEAR_RISE_Z = 0.35  # what becomes brighter by more counts where growth does
+# standard deviations of the logarithm of a lesion's brightening: as a rule, and of every third
+_STEADY, _BRIGHTENING, _BRIGHTENING_COUNTED = 0.05, 0.3, 0.5
 # white matter is 1.0 in a scanner's units; fluid, five deviations darker, comes out at 0.15
 _SIGNAL_PER_DEVIATION = 0.17
 _FLUID_Z = -2.0
@@ -28,7 +31,8 @@ _FLUID_Z = -2.0
 class SyntheticCase(NamedTuple):
     """Two visits in scanner units; `truth` is new, `vanished` lay at visit 1 only.
 
-    Where growth counts, what a lesion gained is new, and what it lost has vanished.
+    Where growth counts, what a lesion gained is new, and what it lost has vanished: tissue, or
+    clearly of its brightness.
     """
 
     time1: Int16[np.ndarray, "x y z"]
@@ -46,13 +50,21 @@ class Course(NamedTuple):
     visit1: Patch
     visit2: Patch
 
-    def gained(self) -> Bool[np.ndarray, "a b c"]:
-        """What visit 2 alone shows."""
-        return _without(self.visit2, self.visit1)
+    def gained(self, counts_growth: bool) -> Bool[np.ndarray, "a b c"]:
+        """What visit 2 alone shows, or, where growth counts, shows clearly brighter."""
+        return _gain(self.visit1, self.visit2, counts_growth)
 
-    def lost(self) -> Bool[np.ndarray, "a b c"]:
-        """What visit 1 alone shows."""
-        return _without(self.visit1, self.visit2)
+    def lost(self, counts_growth: bool) -> Bool[np.ndarray, "a b c"]:
+        """What visit 1 alone shows, or, where growth counts, shows clearly brighter."""
+        return _gain(self.visit2, self.visit1, counts_growth)
+
+
+class Manner(NamedTuple):
+    """How lesions of a case change: strengths drawn from, spread of clear changes, which way."""
+
+    strengths: tuple[float, float]
+    brightening: float
+    only_fading: bool
 
 
 def synthesise_case(
@@ -70,8 +82,9 @@ def synthesise_case(
     lesion touches no other. Visit 1 is rotated by up to 1 degree and shifted by up to 0.7 mm, and
     each visit gets its own blur, contrast, bias field and noise; some cases have slices of 2 to 4
     voxels. `is_clean` leaves out the new lesions and nothing else. With `counts_growth` lesions
-    grow and shrink, too, and what they gain and lose is new and vanished; pieces of it of less than
-    3 mm³ are not counted. New lesions are more, then, and fainter. Same rng state, same case.
+    grow and shrink, brighten and fade, too, and what they gain and lose is new and vanished; pieces
+    of it of less than 3 mm³ are not counted. New lesions are more, then, and fainter. Same rng
+    state, same case.
     """
     spacing_mm = scan.grid.spacing_mm[0]
     courses = _draw_courses(scan, donors, rng, is_clean, counts_growth)
@@ -87,8 +100,8 @@ def synthesise_case(
         signal = thicken_slices(np.maximum(signal, 0.05).astype(np.float32), slices)
         visits.append(acquire(signal, scan.brain, draw_scanner(rng), rng, spacing_mm))
         masks.append(mask & scan.brain)
-    gained = _mask(scan, ((course.window, course.gained()) for course in courses))
-    lost = _mask(scan, ((course.window, course.lost()) for course in courses))
+    gained = _mask(scan, ((course.window, course.gained(counts_growth)) for course in courses))
+    lost = _mask(scan, ((course.window, course.lost(counts_growth)) for course in courses))
     if counts_growth:
         gained, lost = (drop_crumbs(mask, scan.grid.spacing_mm) for mask in (gained, lost))
     vanished = _moved(lost.astype(np.float32), seed, spacing_mm) >= 0.5
@@ -135,24 +148,24 @@ def _draw_courses(
         changing = ["growing"] * (0 if is_clean else growing) + ["shrinking"] * shrinking
         others = [number for number in range(len(scan.lesions)) if number not in own]
         own |= dict(zip(rng.permutation(others).tolist(), changing, strict=False))
-    strength = _STRENGTH_COUNTED if counts_growth else _STRENGTH
+    manner = Manner(_STRENGTH, _BRIGHTENING, only_fading=False)
+    if counts_growth:
+        manner = Manner(_STRENGTH_COUNTED, _BRIGHTENING_COUNTED, only_fading=is_clean)
     free = np.ones(scan.brain.shape, bool)
     courses = []
     for number, lesion in enumerate(scan.lesions):
-        courses.append(_course(lesion, own.get(number, "stable"), strength, rng))
+        courses.append(_course(lesion, own.get(number, "stable"), manner, rng))
         _block(free, lesion)
     for fate in fates[len(chosen) :] + ["stable"] * stable:
         added = _place(donors, scan, free, rng)
         if added is not None:
-            courses.append(_course(added, fate, strength, rng))
+            courses.append(_course(added, fate, manner, rng))
             _block(free, added)
     return courses
 
 
-def _course(
-    lesion: Placed, fate: str, strengths: tuple[float, float], rng: np.random.Generator
-) -> Course:
-    strength = float(rng.uniform(*strengths))
+def _course(lesion: Placed, fate: str, manner: Manner, rng: np.random.Generator) -> Course:
+    strength = float(rng.uniform(*manner.strengths))
     whole = _shown(lesion.patch, strength)
     absent = Patch(0 * whole.excess, np.zeros_like(whole.mask))
     match fate:
@@ -164,15 +177,23 @@ def _course(
             return Course(lesion.window, draw_core(whole, rng), whole)
         case "shrinking":
             return Course(lesion.window, whole, draw_core(whole, rng))
-    # every third lesion is clearly brighter or darker at visit 2: a change, but no new lesion
-    spread = 0.3 if rng.uniform() < 0.33 else 0.05
-    strength2 = float(strength * np.exp(spread * rng.standard_normal()))
+    # every third lesion is clearly brighter or darker at visit 2: a change, but no new lesion,
+    # unless growth counts
+    spread = manner.brightening if rng.uniform() < 0.33 else _STEADY
+    change = spread * rng.standard_normal()
+    strength2 = float(strength * np.exp(-abs(change) if manner.only_fading else change))
     return Course(lesion.window, whole, _shown(lesion.patch, strength2))
 
 
-def _without(patch: Patch, other: Patch) -> Bool[np.ndarray, "a b c"]:
-    left: np.ndarray = patch.mask & ~other.mask
-    return left
+def _gain(before: Patch, after: Patch, counts_growth: bool) -> Bool[np.ndarray, "a b c"]:
+    appeared = ~before.mask
+    if counts_growth:
+        # a lesion's own texture is not to cut what it gains into pieces
+        rise = np.pad(after.excess - before.excess, 3)
+        rise = ndimage.gaussian_filter(rise, 0.7)[3:-3, 3:-3, 3:-3]
+        appeared |= rise > _CLEAR_RISE_Z
+    gained: np.ndarray = after.mask & appeared
+    return gained
 
 
 def _shown(patch: Patch, strength: float) -> Patch:

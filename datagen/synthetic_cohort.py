@@ -43,8 +43,8 @@ class SynthesisSettings(Settings):
     )
     count_growth: bool = Field(
         False,
-        description="Make a reference of change: lesions grow and shrink, new ones are fainter, and"
-        " what lesions gain counts as new.",
+        description="Make a reference of change: lesions grow and shrink, brighten and fade, new"
+        " ones are fainter, and what lesions gain, brightness as well, counts as new.",
     )
     spacing_mm: float = Field(1.0, description="Edge of a voxel, in mm.", gt=0)
     seed: int = Field(0, description="Seed of every case.", ge=0, le=MAX_SEED)

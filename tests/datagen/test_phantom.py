@@ -98,11 +98,33 @@ def test_where_growth_counts_what_lesions_gain_and_lose_is_new_and_vanished(anat
             (case.lesions_time1, case.lesions_time2),
         )
     )
-    assert (case.truth == gained).all()
-    assert (case.vanished == lost).all()
+    # what became brighter or darker comes on top
+    assert (case.truth >= gained).all()
+    assert (case.vanished >= lost).all()
+    both = case.lesions_time1 & case.lesions_time2
+    assert (case.truth <= gained | both | ndimage.binary_dilation(case.truth & both, CUBE)).all()
     grown = ndimage.binary_dilation(case.lesions_time1, CUBE) & case.truth
     assert grown.any()
     assert not (active.truth & ndimage.binary_dilation(active.lesions_time1, CUBE)).any()
+
+
+def test_where_growth_counts_lesions_that_become_brighter_or_fade_are_in_the_reference(anatomy):
+    brighter, fainter, others = [], [], []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        case = simulate_case(anatomy, rng, is_clean=False, counts_growth=True)
+        tissue = case.brain_mask & ~case.lesions_time1 & ~case.lesions_time2
+        both = case.lesions_time1 & case.lesions_time2
+        first, second = (
+            (visit - visit[tissue].mean()) / visit[tissue].std()
+            for visit in (case.time1, case.time2)
+        )
+        rise = second - first
+        brighter.append(rise[both & case.truth].mean())
+        fainter.append(rise[both & case.vanished].mean())
+        others.append(rise[both & ~case.truth & ~case.vanished].mean())
+    assert np.mean(brighter) > np.mean(others) + 0.3
+    assert np.mean(fainter) < np.mean(others) - 0.3
 
 
 def test_a_clean_patient_has_no_growth_that_counts(anatomy):

@@ -13,7 +13,7 @@ from datagen.lenders import FILE_NAME, read_lenders
 from datagen.lesions import label_lesions
 from datagen.phantom import misregister
 from datagen.scans import read_scans
-from datagen.synthesis import synthesise_case, thicken_slices
+from datagen.synthesis import Course, synthesise_case, thicken_slices
 from datagen.synthetic_cohort import SynthesisSettings, _clean_numbers
 from datagen.visits import Visit, list_visits
 from datagen.volumes import Grid
@@ -114,6 +114,34 @@ def test_where_growth_counts_the_gained_part_of_a_lesion_is_new_and_bright(parts
     assert len(brighter) > 3
     assert np.mean(np.array(brighter) > 0.05) > 0.8  # some are faint
     assert np.median(brighter) > 0.3
+
+
+def test_a_lesion_that_becomes_clearly_brighter_is_gained_where_growth_counts():
+    mask = np.zeros((9, 9, 9), bool)
+    mask[2:7, 2:7, 2:7] = True
+    before, steady, brighter = (
+        Patch(np.float32(excess) * mask, mask) for excess in (2.0, 2.2, 3.0)
+    )
+    window = (slice(0, 9),) * 3
+    course = Course(window, before, brighter)
+    assert not course.gained(counts_growth=False).any()
+    assert (course.gained(counts_growth=True) <= mask).all()
+    assert course.gained(counts_growth=True)[3:6, 3:6, 3:6].all()
+    assert not course.lost(counts_growth=True).any()
+    fading = Course(window, brighter, before)
+    assert (fading.lost(counts_growth=True) == course.gained(counts_growth=True)).all()
+    assert not fading.gained(counts_growth=True).any()
+    assert not Course(window, before, steady).gained(counts_growth=True).any()
+
+
+def test_a_clean_case_gains_nothing_where_growth_counts(parts):
+    lost = 0
+    for number in range(10):
+        rng = np.random.default_rng(number)
+        made = synthesise_case(parts, [], rng, is_clean=True, counts_growth=True)
+        assert not made.truth.any()
+        lost += int(made.vanished.sum())
+    assert lost
 
 
 def test_a_lesion_grows_from_a_part_of_it():
