@@ -34,8 +34,8 @@ class PhantomSettings(Settings):
     )
     count_growth: bool = Field(
         False,
-        description="Simulate a reference of change: lesions grow and shrink, brighten and fade, new"
-        " ones are fainter, and what lesions gain, brightness as well, counts as new.",
+        description="Simulate a reference of change: lesions grow and shrink, brighten and fade, "
+        "new ones are fainter, and what lesions gain, brightness as well, counts as new.",
     )
     seed: int = Field(0, description="Seed of every patient.", ge=0, le=MAX_SEED)
     workers: int = not_recorded(2, "Worker processes.", ge=1)

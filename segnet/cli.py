@@ -81,7 +81,13 @@ def predict(settings: PredictSettings) -> None:
     help="Cohort with truths: threshold and smallest lesion are chosen anew, for the best L-F1 on "
     "its cases, such as a few patients of your own; repeatable.",
 )
-def export(model: Path, out: Path, choose_on: tuple[Path, ...]) -> None:
+@click.option(
+    "--match-visits/--no-match-visits",
+    default=None,
+    help="Whether the network is shown visit 1 in the intensities of visit 2, as if one scanner had"
+    " taken both.  [default: as the file says; a run: no]",
+)
+def export(model: Path, out: Path, choose_on: tuple[Path, ...], match_visits: bool | None) -> None:
     """Write the best network of a MODEL, and its operating point, as one small file.
 
     MODEL is a run folder of 'segnet train', or a file of this command. It holds no pickle; 'segnet
@@ -89,7 +95,7 @@ def export(model: Path, out: Path, choose_on: tuple[Path, ...]) -> None:
     """
     from segnet.export import export as export_model
 
-    for line in export_model(model, out, choose_on):
+    for line in export_model(model, out, choose_on, match_visits):
         say(line)
 
 

@@ -34,12 +34,16 @@ class Architecture(NamedTuple):
 
 
 class Detector(NamedTuple):
-    """A trained network, ready to predict, and where its lesions begin, if that was chosen."""
+    """A trained network, ready to predict, and where its lesions begin, if that was chosen.
+
+    With `matches_visits` it is shown visit 1 in the intensities of visit 2: see `match_visits`.
+    """
 
     name: str
     network: TwoVisitUNet
     architecture: Architecture
     point: OperatingPoint | None
+    matches_visits: bool = False
 
 
 def load_detector(path: Path) -> Detector:
@@ -63,7 +67,8 @@ def load_detector(path: Path) -> Detector:
         architecture = Architecture.of(TrainSettings(cohort=Path(), **metadata["architecture"]))
         point = metadata["operating_point"]
         network = _restore(architecture, weights)
-        return Detector(str(path), network, architecture, point and parse_point(point))
+        is_matched = bool(metadata.get("matches_visits", False))
+        return Detector(str(path), network, architecture, point and parse_point(point), is_matched)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} does not fit this version; write it again") from error
 
@@ -77,7 +82,7 @@ def load_pretrained() -> Detector:
 
 
 def save_detector(path: Path, detector: Detector, dtype: torch.dtype = torch.float16) -> None:
-    """Write weights, architecture and operating point into one safetensors file, whole or not.
+    """Write weights, and what else a detector is, into one safetensors file, whole or not.
 
     Raises InputError where a weight is not finite, or too large for the type.
     """
@@ -85,6 +90,7 @@ def save_detector(path: Path, detector: Detector, dtype: torch.dtype = torch.flo
         "schema": SCHEMA,
         "architecture": detector.architecture._asdict(),
         "operating_point": detector.point._asdict() if detector.point else None,
+        "matches_visits": detector.matches_visits,
     }
     write_weights(path, detector.network, metadata, dtype)
 

@@ -9,23 +9,30 @@ from datagen.wording import counted, enumerated
 from metricnet.devices import usual_device
 from segnet.data import LabelledScans, read_labelled_cases
 from segnet.detector import Detector, load_detector, save_detector
+from segnet.matching import match_visits
 from segnet.operating_point import OperatingPoint, choose_point
 from segnet.preparation import active
 from segnet.seen import say_of_seen
 
 
-def export(model: Path, out: Path, choose_on: Sequence[Path] = ()) -> list[str]:
+def export(
+    model: Path, out: Path, choose_on: Sequence[Path] = (), matches_visits: bool | None = None
+) -> list[str]:
     """Write the best network of a run, or of such a file, without pickle; return what to say.
 
-    Its threshold and smallest lesion are those that the training chose or, with `choose_on`, those
-    of the best mean L-F1 over the cases with new lesions of these cohorts, all splits alike. Raises
-    InputError where model or cohorts cannot be used, or the file is there already.
+    With `matches_visits` it is shown visit 1 in the intensities of visit 2; None leaves that as it
+    is, in a run as the scans are. Its threshold and smallest lesion are those that the training
+    chose or, with `choose_on`, those of the best mean L-F1 over the cases with new lesions of these
+    cohorts, all splits alike. Raises InputError where model or cohorts cannot be used, or the file
+    is there already.
     """
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out}: the file's name must end in .safetensors")
     if out.exists():
         raise InputError(f"{out} is there already; delete it, or choose another --out")
-    detector, said = load_detector(model), []
+    detector, said = load_detector(model), list[str]()
+    if matches_visits is not None:
+        detector = detector._replace(matches_visits=matches_visits)
     if choose_on:
         point, notes = _choose(detector, model, choose_on)
         detector = detector._replace(point=point)
@@ -47,6 +54,8 @@ def _choose(
     read: list[LabelledScans] = read_labelled_cases(
         listed, architecture.spacing_mm, architecture.classes
     )
+    if detector.matches_visits:
+        read = [case._replace(scans=match_visits(case.scans)) for case in read]
     judges = active(read)
     if not judges:
         raise InputError(

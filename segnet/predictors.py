@@ -18,6 +18,7 @@ from segnet.data import read_cases
 from segnet.detector import Detector, load_detector, load_pretrained
 from segnet.ensemble import AllMaps, require_alike, side_by_side
 from segnet.inference import predict_probabilities
+from segnet.matching import match_visits
 from segnet.operating_point import point_of
 
 
@@ -80,20 +81,22 @@ def average(detectors: Sequence[Detector], settings: PredictSettings) -> Predict
     """
     names = [detector.name for detector in detectors]
     require_alike(names, [(d.architecture.spacing_mm, d.architecture.classes) for d in detectors])
-    device = usual_device()
-    maps = [
-        partial(
-            predict_probabilities,
-            detector.network.to(device),
-            patch=detector.architecture.patch,
-            overlap=settings.overlap,
-            flips=settings.flips,
-            precision=settings.precision,
-        )
-        for detector in detectors
-    ]
+    maps = [partial(_map_of, detector, settings) for detector in detectors]
     name = f"the network{'s' if len(names) > 1 else ''} of {' and '.join(names)}"
     return Predictor(side_by_side(maps), detectors[0].architecture.spacing_mm, name)
+
+
+def _map_of(
+    detector: Detector, settings: PredictSettings, scans: Scans
+) -> Float32[np.ndarray, "class x y z"]:
+    return predict_probabilities(
+        detector.network.to(usual_device()),
+        match_visits(scans) if detector.matches_visits else scans,
+        patch=detector.architecture.patch,
+        overlap=settings.overlap,
+        flips=settings.flips,
+        precision=settings.precision,
+    )
 
 
 def _cases_to_fit(settings: PredictSettings) -> list[Scans]:

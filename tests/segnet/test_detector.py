@@ -4,6 +4,7 @@ import json
 from importlib import resources
 
 import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -11,6 +12,8 @@ from safetensors.torch import save_file
 
 from datagen.cohort import read_cohort, write_cohort
 from datagen.errors import InputError
+from datagen.scans import read_scans
+from segnet.config import PredictSettings
 from segnet.detector import (
     Architecture,
     Detector,
@@ -20,6 +23,7 @@ from segnet.detector import (
 )
 from segnet.export import export
 from segnet.operating_point import OperatingPoint
+from segnet.predictors import average
 from segnet.unet import build_unet
 
 ARCHITECTURE = Architecture("strided", 8, 2, 32, 1.0)
@@ -60,6 +64,24 @@ def test_half_precision_halves_the_file_and_hardly_moves_the_map(detector, tmp_p
         logits[dtype] = load_detector(path).network(visits)
     assert sizes[torch.float16] < 0.6 * sizes[torch.float32]
     assert torch.allclose(*logits.values(), atol=0.02)
+
+
+def test_a_detector_that_matches_visits_does_so_from_its_file(detector, tiny_cohort, tmp_path):
+    case = read_cohort(tiny_cohort)[0]
+    scans = read_scans(case, 1.0)
+    darker = np.where(scans.brain, scans.time1 - 0.5, scans.time1).astype(np.float32)
+    elsewhere = scans._replace(time1=darker)
+    found = {}
+    for matches in (False, True):
+        before, path = tmp_path / f"{matches}.safetensors", tmp_path / f"{matches}_2.safetensors"
+        save_detector(before, detector._replace(matches_visits=not matches))
+        export(before, path, matches_visits=matches)
+        loaded = load_detector(path)
+        assert loaded.matches_visits == matches
+        maps = average([loaded], PredictSettings(cohort=tiny_cohort, precision="32")).probabilities
+        found[matches] = [maps(visits)[0] for visits in (scans, elsewhere)]
+    assert np.allclose(*found[True], atol=1e-4)
+    assert not np.allclose(*found[False], atol=1e-3)
 
 
 def test_a_detector_without_a_point_has_none(detector, tmp_path):
