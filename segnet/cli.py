@@ -66,7 +66,7 @@ def predict(settings: PredictSettings) -> None:
 
 
 @main.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -87,11 +87,14 @@ def predict(settings: PredictSettings) -> None:
     help="Whether the network is shown visit 1 in the intensities of visit 2, as if one scanner had"
     " taken both.  [default: as the file says; a run: no]",
 )
-def export(model: Path, out: Path, choose_on: tuple[Path, ...], match_visits: bool | None) -> None:
+def export(
+    model: Path | None, out: Path, choose_on: tuple[Path, ...], match_visits: bool | None
+) -> None:
     """Write the best network of a MODEL, and its operating point, as one small file.
 
-    MODEL is a run folder of 'segnet train', or a file of this command. It holds no pickle; 'segnet
-    predict --model' and 'segnet train --init-from' take it.
+    MODEL is a run folder of 'segnet train', or a file of this command; without it, the detector of
+    the package is taken. The file holds no pickle; 'segnet predict --model' and 'segnet train
+    --init-from' take it.
     """
     from segnet.export import export as export_model
 

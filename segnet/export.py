@@ -8,7 +8,7 @@ from datagen.errors import InputError
 from datagen.wording import counted, enumerated
 from metricnet.devices import usual_device
 from segnet.data import LabelledScans, read_labelled_cases
-from segnet.detector import Detector, load_detector, save_detector
+from segnet.detector import Detector, load_detector, load_pretrained, save_detector
 from segnet.matching import match_visits
 from segnet.operating_point import OperatingPoint, choose_point
 from segnet.preparation import active
@@ -16,10 +16,14 @@ from segnet.seen import say_of_seen
 
 
 def export(
-    model: Path, out: Path, choose_on: Sequence[Path] = (), matches_visits: bool | None = None
+    model: Path | None,
+    out: Path,
+    choose_on: Sequence[Path] = (),
+    matches_visits: bool | None = None,
 ) -> list[str]:
     """Write the best network of a run, or of such a file, without pickle; return what to say.
 
+    Without a model it is the detector of the package.
     With `matches_visits` it is shown visit 1 in the intensities of visit 2; None leaves that as it
     is, in a run as the scans are. Its threshold and smallest lesion are those that the training
     chose or, with `choose_on`, those of the best mean L-F1 over the cases with new lesions of these
@@ -30,7 +34,7 @@ def export(
         raise InputError(f"--out {out}: the file's name must end in .safetensors")
     if out.exists():
         raise InputError(f"{out} is there already; delete it, or choose another --out")
-    detector, said = load_detector(model), list[str]()
+    detector, said = load_detector(model) if model else load_pretrained(), list[str]()
     if matches_visits is not None:
         detector = detector._replace(matches_visits=matches_visits)
     if choose_on:
@@ -47,7 +51,7 @@ def export(
 
 
 def _choose(
-    detector: Detector, model: Path, cohorts: Sequence[Path]
+    detector: Detector, model: Path | None, cohorts: Sequence[Path]
 ) -> tuple[OperatingPoint, list[str]]:
     listed = [case for cohort in cohorts for case in read_cohort(cohort) if case.truth]
     architecture = detector.architecture
@@ -64,5 +68,5 @@ def _choose(
         )
     network = detector.network.to(usual_device())
     point = choose_point(network, judges, architecture.patch, "auto")
-    seen = say_of_seen(model, listed)
+    seen = say_of_seen(model, listed) if model else None
     return point, [seen] if seen else []

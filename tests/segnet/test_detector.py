@@ -112,6 +112,13 @@ def test_the_point_can_be_chosen_anew_on_other_cases(detector, tiny_cohort, run,
     assert torch.equal(before.network(visits), after.network(visits))
 
 
+def test_without_a_model_the_detector_of_the_package_is_written(run, tmp_path):
+    out = tmp_path / "mine.safetensors"
+    run("segnet", "export", "--out", out)
+    mine, packaged = load_detector(out), load_pretrained()
+    assert mine._replace(name="", network=None) == packaged._replace(name="", network=None)
+
+
 def test_cases_that_a_run_was_trained_on_are_named_where_they_choose_its_point(
     tiny_run, tiny_cohort, run, tmp_path
 ):
