@@ -81,7 +81,8 @@ def average(detectors: Sequence[Detector], settings: PredictSettings) -> Predict
     """
     names = [detector.name for detector in detectors]
     require_alike(names, [(d.architecture.spacing_mm, d.architecture.classes) for d in detectors])
-    maps = [partial(_map_of, detector, settings) for detector in detectors]
+    device = usual_device()
+    maps = [partial(_map_of, d._replace(network=d.network.to(device)), settings) for d in detectors]
     name = f"the network{'s' if len(names) > 1 else ''} of {' and '.join(names)}"
     return Predictor(side_by_side(maps), detectors[0].architecture.spacing_mm, name)
 
@@ -90,7 +91,7 @@ def _map_of(
     detector: Detector, settings: PredictSettings, scans: Scans
 ) -> Float32[np.ndarray, "class x y z"]:
     return predict_probabilities(
-        detector.network.to(usual_device()),
+        detector.network,
         match_visits(scans) if detector.matches_visits else scans,
         patch=detector.architecture.patch,
         overlap=settings.overlap,
