@@ -23,12 +23,11 @@ def export(
 ) -> list[str]:
     """Write the best network of a run, or of such a file, without pickle; return what to say.
 
-    Without a model it is the detector of the package.
-    With `matches_visits` it is shown visit 1 in the intensities of visit 2; None leaves that as it
-    is, in a run as the scans are. Its threshold and smallest lesion are those that the training
-    chose or, with `choose_on`, those of the best mean L-F1 over the cases with new lesions of these
-    cohorts, all splits alike. Raises InputError where model or cohorts cannot be used, or the file
-    is there already.
+    Without a model it is the detector of the package. With `matches_visits` it is shown visit 1 in
+    the intensities of visit 2; None leaves that as it is, in a run as the scans are. Its threshold
+    and smallest lesion are those that the training chose or, with `choose_on`, those of the best
+    mean L-F1 over the cases with new lesions of these cohorts, all splits alike. Raises InputError
+    where model or cohorts cannot be used, or the file is there already.
     """
     if out.suffix != ".safetensors":
         raise InputError(f"--out {out}: the file's name must end in .safetensors")
