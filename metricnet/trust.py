@@ -56,11 +56,12 @@ class TrustedLoss(nn.Module):
         saved: SavedEstimator,
         guided: bool = True,
         trusted_gap: float | None = TRUSTED_GAP,
+        thresholds: tuple[float, float] = (0.3, 0.7),
         false_weight: float = 1.0,
     ) -> "TrustedLoss":
         """Return the loss of an estimator, with the rule and spacing it was trained for."""
         agreement = saved.agreement
-        loss = LesionWiseLoss(saved.estimator, guided, false_weight=false_weight)
+        loss = LesionWiseLoss(saved.estimator, guided, thresholds, false_weight)
         return cls(loss, agreement.rule, agreement.spacing_mm, trusted_gap)
 
     @classmethod

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from datagen.errors import InputError
 from metricnet.checkpoint import load_estimator, load_pretrained
-from metricnet.loss import LesionWiseLoss
 from metricnet.trust import TrustedLoss, TrustedValue
 from segnet.config import TrainSettings
 
@@ -84,9 +83,8 @@ def learned_term(settings: TrainSettings, false_weight: float = 1.0) -> LearnedT
     cuts = settings.lowest_cut, settings.highest_cut
     if cuts[0] > cuts[1]:
         raise InputError("--lowest-cut {:g} lies above --highest-cut {:g}".format(*cuts))
-    loss = LesionWiseLoss(saved.estimator, settings.guided_gradient, cuts, false_weight)
     return LearnedTerm(
-        TrustedLoss(loss, saved.agreement.rule, saved.agreement.spacing_mm, gap),
+        TrustedLoss.of(saved, settings.guided_gradient, gap, cuts, false_weight),
         Course(settings.alpha, settings.alpha_warmup_epochs, settings.alpha_ramp_epochs),
     )
 
