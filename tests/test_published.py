@@ -6,37 +6,40 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from datagen.config import resolve
-from segnet.comparison.cells import read_cost
-from segnet.comparison.gathering import Finished, over_seeds, read_cell, values_by_seed
-from segnet.comparison.plan import list_cells
+from benchmarks.repeated import main, read_finished, together
+from segnet.comparison.gathering import Finished, over_seeds, values_by_seed
 from segnet.comparison.points import at_points
-from segnet.comparison.settings import SECTION, CompareSettings
 from segnet.comparison.tabulation import method_costs, papers_sheet, seed_means
 from segnet.evaluation.summaries import summarise
 from segnet.tables import as_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
-ARCHIVE = ROOT / "benchmarks/compared.tar.xz"
+ARCHIVES = {name: ROOT / f"benchmarks/{name}.tar.xz" for name in ("compared", "compared_again")}
 SCORES = (("overlap", "f1"), ("msseg2", "f1"), ("voxel-wise", "dice"))
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory) -> Path:
-    """The scores of the archive's trainings, unpacked."""
-    out = tmp_path_factory.mktemp("published")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(out, filter="data")
+def unpacked(tmp_path_factory) -> dict[str, Path]:
+    """The scores of the trainings of each archive, unpacked."""
+    out = {name: tmp_path_factory.mktemp(name) for name in ARCHIVES}
+    for name, path in ARCHIVES.items():
+        with tarfile.open(path) as archive:
+            archive.extractall(out[name], filter="data")
     return out
 
 
 @pytest.fixture(scope="module")
-def finished(published) -> list[Finished]:
+def finished(unpacked) -> list[Finished]:
     """The trainings that `segnet compare --config compare --finished` tabulates."""
-    settings = resolve(CompareSettings, SECTION, "compare", {"out": published})
-    costs = {cell: read_cost(settings, cell) for cell in list_cells(settings)}
-    return [read_cell(cell, cost, published) for cell, cost in costs.items() if cost]
+    return read_finished(unpacked["compared"])
+
+
+@pytest.fixture(scope="module")
+def again(unpacked) -> list[Finished]:
+    """Those that were trained again on another machine, and those of that machine alone."""
+    return read_finished(unpacked["compared_again"])
 
 
 def of_seeds(finished: list[Finished], *seeds: int) -> list[Finished]:
@@ -105,15 +108,45 @@ def test_the_scores_of_every_loss_are_those_of_the_trainings(finished):
     assert_same_scores(shown, finished)
 
 
-def test_the_scores_at_one_half_are_those_of_the_trainings(finished):
+def test_the_scores_at_one_half_are_those_of_the_trainings(again):
     shown = documented("docs/estimator.md", "At one half")
-    finished = [one for one in finished if one.cell.method in shown]
-    assert len(finished) == 3 * len(shown) == 18
-    assert_same_scores(shown, finished)
+    again = [one for one in again if one.cell.method in shown]
+    assert len(again) == 3 * len(shown) == 15
+    assert_same_scores(shown, again)
 
 
-def test_no_path_of_a_machine_is_in_the_archive(published):
-    files = [path for path in (published / "cells").rglob("*") if path.is_file()]
+def test_the_scores_over_both_machines_are_those_of_the_trainings(finished, again):
+    shown = documented("docs/comparing.md", "Trained again")
+    everything = together([finished, again])
+    everything = [one for one in everything if one.cell.method in shown]
+    assert len(everything) == 6 * len(shown) == 12
+    assert_same_scores(shown, everything)
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_no_path_of_a_machine_is_in_an_archive(unpacked, name):
+    files = [path for path in (unpacked[name] / "cells").rglob("*") if path.is_file()]
     assert files
     for path in files:
         assert not re.search(r'(^|[",])/', path.read_text(encoding="utf-8"), re.MULTILINE), path
+
+
+def test_both_machines_are_tabulated_as_the_page_says(unpacked):
+    folders = [word for folder in unpacked.values() for word in ("--compared", str(folder))]
+    said = CliRunner().invoke(main, [*folders, "--method", "Dice + 3 (1 - F)"])
+    assert said.exit_code == 0
+    last = said.output.split("\nall: 12 trainings\n")[1]
+    page = documented("docs/comparing.md", "Trained again")
+    for method, scores in page.items():
+        row = next(line for line in last.splitlines() if line.startswith(f"| {method} |"))
+        assert [cell.split()[0] for cell in row.split(" | ")[1:4]] == scores[:3]
+    each = last.split("each training of all in turn\n")[1].splitlines()
+    assert len(each) == 2 + 8
+    assert all(len(re.findall(r"[+-]0\.\d{3}", line)) == 6 for line in each[2:])
+
+
+def test_a_folder_without_trainings_is_refused(tmp_path):
+    said = CliRunner().invoke(main, ["--compared", str(tmp_path), "--method", "Dice-CE"])
+    assert said.exit_code == 2
+    assert "holds no finished training" in said.output
+    assert "Traceback" not in said.output

@@ -1,0 +1,136 @@
+"""One comparison, trained on several machines: each machine by itself, and all together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from datagen.config import resolve
+from datagen.errors import InputError
+from datagen.shell import SentenceCommand
+from segnet.comparison.cells import read_cost
+from segnet.comparison.gathering import (
+    Finished,
+    over_seeds,
+    read_cell,
+    require_one_estimator,
+    values_by_seed,
+)
+from segnet.comparison.plan import list_cells
+from segnet.comparison.points import at_points
+from segnet.comparison.settings import SECTION, CompareSettings
+from segnet.comparison.tabulation import against
+from segnet.evaluation.summaries import NO_RULE
+
+_REFERENCE = "Dice"
+_F1 = (("overlap", "f1"), ("msseg2", "f1"))
+_DICE = (NO_RULE, "dice")
+# what is shown at each point, and the point in words
+_COLUMNS = {"own": (*_F1, _DICE), "usual": (*_F1, _DICE), "best": _F1}
+_POINTS = {"own": "own point", "usual": "0.5", "best": "best"}
+
+
+class Found(NamedTuple):
+    """Mean of a score over cases, its difference from the reference, and p, uncorrected."""
+
+    mean: float
+    difference: float | None
+    p: float | None
+
+
+@click.command(cls=SentenceCommand)
+@click.option(
+    "--compared",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="Folder of 'segnet compare --config compare' on one machine; repeatable.",
+)
+@click.option("--method", multiple=True, required=True, help="Method beside Dice; repeatable.")
+def main(compared: tuple[Path, ...], method: tuple[str, ...]) -> None:
+    """Print each method less Dice: at its own point, at 0.5, and at its best threshold."""
+    machines = [read_finished(folder, (_REFERENCE, *method)) for folder in compared]
+    everything = together(machines)
+    for name, finished in [*zip(compared, machines, strict=True), ("all", everything)]:
+        print(f"\n{name}: {len(finished)} trainings")
+        print_means(finished)
+    print(f"\nless {_REFERENCE}, each training of all in turn")
+    print_each(everything)
+
+
+def read_finished(out: Path, methods: Sequence[str] = ()) -> list[Finished]:
+    """Read the finished trainings of the recipe 'compare' in a folder; only of methods, if any.
+
+    Raises InputError where the recipe lacks a method, or nothing is finished.
+    """
+    flags = {"out": out, **({"method": tuple(methods)} if methods else {})}
+    settings = resolve(CompareSettings, SECTION, "compare", flags)
+    costs = {cell: read_cost(settings, cell) for cell in list_cells(settings)}
+    finished = [read_cell(cell, cost, out) for cell, cost in costs.items() if cost]
+    if not finished:
+        raise InputError(f"{out} holds no finished training; unpack an archive of scores there")
+    require_one_estimator(finished)
+    return finished
+
+
+def together(machines: Sequence[Sequence[Finished]]) -> list[Finished]:
+    """Take the seeds of each further machine, which rounds otherwise, as further seeds."""
+    seeds = 1 + max(one.cell.seed for finished in machines for one in finished)
+    return [
+        one._replace(cell=one.cell._replace(seed=one.cell.seed + number * seeds))
+        for number, finished in enumerate(machines)
+        for one in finished
+    ]
+
+
+def find(finished: Sequence[Finished]) -> dict[tuple[str, str, str, str], Found]:
+    """Average over seeds and cases; by point, rule, metric and method."""
+    values = over_seeds(values_by_seed(finished).values())
+    tests = {(test.rule, test.metric, test.first): test for test in against(values, _REFERENCE)}
+    found = {}
+    for one in values:
+        scores = [score for score in one.by_case.values() if score is not None]
+        test = tests.get((one.rule, one.metric, one.method))
+        mean, tested = sum(scores) / len(scores), (test and test.mean_difference, test and test.p)
+        found["own", one.rule, one.metric, one.method] = Found(mean, *tested)
+    for row in at_points(finished, _REFERENCE):
+        key = (row.point, row.rule, row.metric, row.method)
+        found[key] = Found(row.mean, row.mean_difference, row.p)
+    return found
+
+
+def print_means(finished: Sequence[Finished]) -> None:
+    """Print a row for each method."""
+    found = find(finished)
+    columns = [(at, *score) for at, scores in _COLUMNS.items() for score in scores]
+    print("| method |", *(f"{rule} {metric}, {_POINTS[at]} |" for at, rule, metric in columns))
+    print("|---" * (1 + len(columns)) + "|")
+    for method in dict.fromkeys(one.cell.method for one in finished):
+        print(f"| {method} |", *(f"{_shown(found[*column, method])} |" for column in columns))
+
+
+def print_each(finished: Sequence[Finished]) -> None:
+    """Print how far each training is above the reference of the same seed and machine."""
+    seeds = sorted({one.cell.seed for one in finished})
+    by_seed = [find([one for one in finished if one.cell.seed == seed]) for seed in seeds]
+    print("| method | score |", *(f"{number} |" for number, _ in enumerate(seeds, 1)))
+    print("|---" * (2 + len(seeds)) + "|")
+    methods = dict.fromkeys(one.cell.method for one in finished)
+    for method in (name for name in methods if name != _REFERENCE):
+        for at, scores in _COLUMNS.items():
+            for rule, metric in scores:
+                rows = (found.get((at, rule, metric, method)) for found in by_seed)
+                gains = (row.difference if row else None for row in rows)
+                shown = ("–" if gain is None else f"{gain:+.3f}" for gain in gains)
+                print(f"| {method} | {rule} {metric}, {_POINTS[at]} |", " | ".join(shown), "|")
+
+
+def _shown(found: Found) -> str:
+    if found.difference is None or found.p is None:
+        return f"{found.mean:.3f}"
+    return f"{found.mean:.3f} ({found.difference:+.3f}, p {found.p:.3f})"
+
+
+if __name__ == "__main__":
+    main()
