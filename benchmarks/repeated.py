@@ -1,5 +1,6 @@
 """One comparison, trained on several machines: each machine by itself, and all together."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,12 +30,13 @@ _DICE = (NO_RULE, "dice")
 # what is shown at each point, and the point in words
 _COLUMNS = {"own": (*_F1, _DICE), "usual": (*_F1, _DICE), "best": _F1}
 _POINTS = {"own": "own point", "usual": "0.5", "best": "best"}
+_SMALLEST_P = 0.001
 
 
 class Found(NamedTuple):
     """Mean of a score over cases, its difference from the reference, and p, uncorrected."""
 
-    mean: float
+    mean: float | None
     difference: float | None
     p: float | None
 
@@ -92,7 +94,8 @@ def find(finished: Sequence[Finished]) -> dict[tuple[str, str, str, str], Found]
     for one in values:
         scores = [score for score in one.by_case.values() if score is not None]
         test = tests.get((one.rule, one.metric, one.method))
-        mean, tested = sum(scores) / len(scores), (test and test.mean_difference, test and test.p)
+        mean = sum(scores) / len(scores) if scores else None
+        tested = (test.mean_difference, test.p) if test else (None, None)
         found["own", one.rule, one.metric, one.method] = Found(mean, *tested)
     for row in at_points(finished, _REFERENCE):
         key = (row.point, row.rule, row.metric, row.method)
@@ -104,10 +107,12 @@ def print_means(finished: Sequence[Finished]) -> None:
     """Print a row for each method."""
     found = find(finished)
     columns = [(at, *score) for at, scores in _COLUMNS.items() for score in scores]
-    print("| method |", *(f"{rule} {metric}, {_POINTS[at]} |" for at, rule, metric in columns))
-    print("|---" * (1 + len(columns)) + "|")
-    for method in dict.fromkeys(one.cell.method for one in finished):
-        print(f"| {method} |", *(f"{_shown(found[*column, method])} |" for column in columns))
+    heads = (f"{rule} {metric}, {_POINTS[at]} |" for at, rule, metric in columns)
+    print("| method | trainings |", *heads)
+    print("|---" * (2 + len(columns)) + "|")
+    for method, trainings in Counter(one.cell.method for one in finished).items():
+        shown = (f"{_shown(found.get((*column, method)))} |" for column in columns)
+        print(f"| {method} | {trainings} |", *shown)
 
 
 def print_each(finished: Sequence[Finished]) -> None:
@@ -126,10 +131,13 @@ def print_each(finished: Sequence[Finished]) -> None:
                 print(f"| {method} | {rule} {metric}, {_POINTS[at]} |", " | ".join(shown), "|")
 
 
-def _shown(found: Found) -> str:
+def _shown(found: Found | None) -> str:
+    if found is None or found.mean is None:
+        return "–"
     if found.difference is None or found.p is None:
         return f"{found.mean:.3f}"
-    return f"{found.mean:.3f} ({found.difference:+.3f}, p {found.p:.3f})"
+    p = f"p {found.p:.3f}" if found.p >= _SMALLEST_P else f"p < {_SMALLEST_P}"
+    return f"{found.mean:.3f} ({found.difference:+.3f}, {p})"
 
 
 if __name__ == "__main__":

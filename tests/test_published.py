@@ -139,10 +139,19 @@ def test_both_machines_are_tabulated_as_the_page_says(unpacked):
     page = documented("docs/comparing.md", "Trained again")
     for method, scores in page.items():
         row = next(line for line in last.splitlines() if line.startswith(f"| {method} |"))
-        assert [cell.split()[0] for cell in row.split(" | ")[1:4]] == scores[:3]
-    each = last.split("each training of all in turn\n")[1].splitlines()
-    assert len(each) == 2 + 8
-    assert all(len(re.findall(r"[+-]0\.\d{3}", line)) == 6 for line in each[2:])
+        assert row.split(" | ")[1] == "6"
+        assert [cell.split()[0] for cell in row.split(" | ")[2:5]] == scores[:3]
+    printed = gains(last.split("each training of all in turn\n")[1])
+    assert len(printed) == 8
+    shown = gains((ROOT / "docs/comparing.md").read_text(encoding="utf-8"))
+    assert len(shown) == 7
+    assert all(row in printed for row in shown)
+
+
+def gains(text: str) -> list[list[str]]:
+    """Rows of six differences from Dice in a text, each by its numbers."""
+    rows = (re.findall(r"(?<=\| )[+-]0\.\d{3}(?= \|)", line) for line in text.splitlines())
+    return [row for row in rows if len(row) == 6]
 
 
 def test_a_folder_without_trainings_is_refused(tmp_path):
