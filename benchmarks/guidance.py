@@ -45,6 +45,20 @@ class PartlyGuided(LesionWiseLoss):
         return f1
 
 
+class TruthAlone(LesionWiseLoss):
+    """The pieces and the direction of the guidance, without an estimator's slope: the control."""
+
+    def estimated_f1(
+        self, probability: Tensor, truth: Tensor, maps: CutMaps | None = None
+    ) -> Tensor:
+        """Return F̂ of each sample, of one class; uphill is every lesion of the truth, no other."""
+        f1 = super().estimated_f1(probability.detach(), truth, maps)
+        pieces = cut_into_pieces(probability, truth, maps)
+        slope = (pieces.number > 0) * (2 * truth - 1)
+        straight = (slope * probability).flatten(1).sum(dim=1)
+        return f1 + straight - straight.detach()
+
+
 class _PartlyGuidedEstimate(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -91,7 +105,10 @@ def main(
     print(describe())
     print("|", " | ".join(_PARTS), "| exact before | after | F̂ after | |F̂ - F| after |")
     print("|---" * (len(_PARTS) + 4) + "|")
-    losses = [("own gradient | | ", LesionWiseLoss(saved.estimator, guided=False))]
+    losses = [
+        ("own gradient | | ", LesionWiseLoss(saved.estimator, guided=False)),
+        ("no estimator | yes | yes", TruthAlone(saved.estimator, thresholds=(0.3, 0.7))),
+    ]
     for count in range(len(_PARTS) + 1):
         for parts in itertools.combinations(_PARTS, count):
             marks = " | ".join("yes" if part in parts else "" for part in _PARTS)

@@ -11,6 +11,7 @@ from datagen.config import resolve
 from datagen.errors import InputError
 from datagen.shell import SentenceCommand
 from segnet.comparison.cells import read_cost
+from segnet.comparison.froc import found_at, found_sheet
 from segnet.comparison.gathering import (
     Finished,
     over_seeds,
@@ -23,6 +24,7 @@ from segnet.comparison.points import at_points
 from segnet.comparison.settings import SECTION, CompareSettings
 from segnet.comparison.tabulation import against
 from segnet.evaluation.summaries import NO_RULE
+from segnet.tables import as_markdown
 
 _REFERENCE = "Dice"
 _F1 = (("overlap", "f1"), ("msseg2", "f1"))
@@ -51,13 +53,14 @@ class Found(NamedTuple):
 )
 @click.option("--method", multiple=True, required=True, help="Method beside Dice; repeatable.")
 def main(compared: tuple[Path, ...], method: tuple[str, ...]) -> None:
-    """Print each method less Dice: at its own point, at 0.5, and at its best threshold."""
+    """Print each method less Dice, at three thresholds, and at the same number of false lesions."""
     machines = [read_finished(folder, (_REFERENCE, *method)) for folder in compared]
     everything = together(machines)
     for name, finished in [*zip(compared, machines, strict=True), ("all", everything)]:
         print(f"\n{name}: {len(finished)} trainings")
         print_means(finished)
-    print(f"\nless {_REFERENCE}, each training of all in turn")
+        print(f"\n{as_markdown(found_sheet(found_at(finished)))}")
+    print(f"{_REFERENCE}, and each training of all less {_REFERENCE} of its seed and machine")
     print_each(everything)
 
 
@@ -116,19 +119,24 @@ def print_means(finished: Sequence[Finished]) -> None:
 
 
 def print_each(finished: Sequence[Finished]) -> None:
-    """Print how far each training is above the reference of the same seed and machine."""
+    """Print the reference, and how far each training is above it."""
     seeds = sorted({one.cell.seed for one in finished})
     by_seed = [find([one for one in finished if one.cell.seed == seed]) for seed in seeds]
     print("| method | score |", *(f"{number} |" for number, _ in enumerate(seeds, 1)))
     print("|---" * (2 + len(seeds)) + "|")
-    methods = dict.fromkeys(one.cell.method for one in finished)
-    for method in (name for name in methods if name != _REFERENCE):
+    for method in dict.fromkeys([_REFERENCE, *(one.cell.method for one in finished)]):
         for at, scores in _COLUMNS.items():
             for rule, metric in scores:
                 rows = (found.get((at, rule, metric, method)) for found in by_seed)
-                gains = (row.difference if row else None for row in rows)
-                shown = ("–" if gain is None else f"{gain:+.3f}" for gain in gains)
+                shown = (_of_seed(row, method == _REFERENCE) for row in rows)
                 print(f"| {method} | {rule} {metric}, {_POINTS[at]} |", " | ".join(shown), "|")
+
+
+def _of_seed(found: Found | None, is_reference: bool) -> str:
+    figure = found and (found.mean if is_reference else found.difference)
+    if figure is None:
+        return "–"
+    return f"{figure:.3f}" if is_reference else f"{figure:+.3f}"
 
 
 def _shown(found: Found | None) -> str:

@@ -14,6 +14,7 @@ _MARKERS = "osD^vPX"
 _DASHES = ("-", "--", ":", "-.")
 _LETTER_INCHES, _LINE_INCHES = 0.07, 0.17  # of a legend's letters
 _SCORES = ("dice", "ltpr", "lppv", "f1")
+_FEW = 0.5  # false lesions: a FROC curve that begins below it is shown from 0 on
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -40,8 +41,11 @@ def draw_froc(rows: Rows) -> Figure:
         )
         axes.set(title=f"rule {rule}", xlabel="false lesions per patient", ylabel="LTPR, pooled")
         # from fractions of a false lesion to hundreds; 0 has its place
-        axes.set_xscale("symlog", linthresh=1)
-        axes.set(xlim=(0, None), ylim=(-0.02, 1.02))
+        axes.set_xscale("symlog", linthresh=1, subs=(2, 5))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
+        fewest = min((float(row["false_lesions_per_patient"]) for row in of_rule), default=0.0)
+        axes.set(xlim=(0.8 * fewest if fewest > _FEW else 0, None), ylim=(-0.02, 1.02))
     _add_legend(figure)
     return figure
 

@@ -86,19 +86,22 @@ def test_the_papers_table_has_a_row_for_every_method(compared):
         assert "subtraction (0.4)" in text
         assert "Against dice" in text
         assert "L-F1 msseg2 at 0.5" in text
+        assert "at so many false lesions per patient" in text
     tests = read_table(compared[0] / "against.csv")
     assert {(row["first"], row["second"]) for row in tests} == {("subtraction (0.4)", "dice")}
 
 
 def test_pictures_curves_and_costs_are_there(compared):
     out = compared[0]
-    for name in ("methods.png", "front.png", "thresholds.png"):
+    for name in ("methods.png", "front.png", "thresholds.png", "froc.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     points = read_table(out / "thresholds.csv")
     assert {row["method"] for row in points} == {"dice", "subtraction (0.4)"}
     points = read_table(out / "points.csv")
     assert {row["method"] for row in points} == {"dice", "subtraction (0.4)"}
     assert {row["point"] for row in points} == {"usual", "best"}
+    for name in ("froc.csv", "found.csv"):
+        assert {row["method"] for row in read_table(out / name)} == {"dice", "subtraction (0.4)"}
     costs = {row["method"]: row for row in read_table(out / "costs.csv")}
     assert costs["dice"]["runs"] == "2"
     assert float(costs["dice"]["epochs"]) == 2

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.repeated import main, read_finished, together
+from segnet.comparison.froc import found_at
 from segnet.comparison.gathering import Finished, over_seeds, values_by_seed
 from segnet.comparison.points import at_points
 from segnet.comparison.tabulation import method_costs, papers_sheet, seed_means
@@ -123,6 +124,31 @@ def test_the_scores_over_both_machines_are_those_of_the_trainings(finished, agai
     assert_same_scores(shown, everything)
 
 
+def test_what_is_found_at_the_same_number_of_false_lesions_is_that_of_the_trainings(finished):
+    text = (ROOT / "docs/comparing.md").read_text(encoding="utf-8")
+    section = text.split("## At the same number of false lesions\n")[1].split("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if "| 0." in line]
+    known = {
+        (row.method, row.rule, row.false_lesions_per_patient): row for row in found_at(finished)
+    }
+    columns = [
+        ("overlap", 2.0),
+        ("overlap", 3.0),
+        ("overlap", 4.0),
+        ("msseg2", 3.0),
+        ("msseg2", 4.0),
+    ]
+    assert len(lines) == 6
+    for method, *shares in lines:
+        rows = [known[method, *column] for column in columns]
+        assert {row.seeds for row in rows} == {3}
+        shown = [
+            f"{row.ltpr:.3f} ({row.lowest:.3f} to {row.highest:.3f})" if row.ltpr else "–"
+            for row in rows
+        ]
+        assert [share.replace("*", "") for share in shares] == shown, method
+
+
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_no_path_of_a_machine_is_in_an_archive(unpacked, name):
     files = [path for path in (unpacked[name] / "cells").rglob("*") if path.is_file()]
@@ -141,7 +167,7 @@ def test_both_machines_are_tabulated_as_the_page_says(unpacked):
         row = next(line for line in last.splitlines() if line.startswith(f"| {method} |"))
         assert row.split(" | ")[1] == "6"
         assert [cell.split()[0] for cell in row.split(" | ")[2:5]] == scores[:3]
-    printed = gains(last.split("each training of all in turn\n")[1])
+    printed = gains(last.split("of its seed and machine\n")[1])
     assert len(printed) == 8
     shown = gains((ROOT / "docs/comparing.md").read_text(encoding="utf-8"))
     assert len(shown) == 7

@@ -19,6 +19,7 @@ from metricnet import launch
 from metricnet.devices import turn_of
 from segnet import curves, training
 from segnet.comparison.cells import read_cost
+from segnet.comparison.froc import FoundAt, found_at, found_sheet
 from segnet.comparison.gathering import (
     Finished,
     over_seeds,
@@ -42,7 +43,7 @@ from segnet.comparison.tabulation import (
 from segnet.evaluation.case import CaseScore, VoxelRow
 from segnet.evaluation.paired import Comparison, MeanRank, compare, mean_ranks
 from segnet.evaluation.summaries import Summary, summarise
-from segnet.evaluation.sweeps import SweepPoint, summarise_sweep
+from segnet.evaluation.sweeps import FrocPoint, SweepPoint, froc_point, summarise_sweep
 from segnet.operating_point import OperatingPoint
 from segnet.tables import Sheet, as_latex, as_markdown
 from segnet.unread import say_if_never_on
@@ -202,8 +203,9 @@ def _tabulate(finished: Sequence[Finished], settings: CompareSettings) -> Compar
     sweep = summarise_sweep([row for one in finished for row in one.sweep], "threshold")
     points, out = at_points(finished, reference), settings.out
     sheets = [papers_sheet(summaries, costs), against_sheet(tests, reference)]
+    found = found_at(finished)
     if points:
-        sheets.insert(1, points_sheet(points, reference))
+        sheets[1:1] = [points_sheet(points, reference), found_sheet(found)]
     _write(out / "aggregate.csv", summaries, Summary)
     _write(out / "comparisons.csv", compare(values), Comparison)
     _write(out / "against.csv", tests, Comparison)
@@ -212,15 +214,18 @@ def _tabulate(finished: Sequence[Finished], settings: CompareSettings) -> Compar
     _write(out / "costs.csv", costs, MethodCost)
     _write(out / "thresholds.csv", sweep, SweepPoint)
     _write(out / "points.csv", points, AtPoint)
+    _write(out / "froc.csv", [froc_point(point) for point in sweep], FrocPoint)
+    _write(out / "found.csv", found, FoundAt)
     _write_cells(out, finished)
     for suffix, turn in ((".md", as_markdown), (".tex", as_latex)):
         write_text(out / f"table{suffix}", "\n".join(map(turn, sheets)))
     _save(draw_methods(summaries, seeds), out / "methods.png")
     _save(draw_front(summaries), out / "front.png")
     if sweep:
-        # as read back from the file, whose empty cells the curves leave out
-        rows = [dict(row) for row in read_table(out / "thresholds.csv")]
-        _save(curves.draw_thresholds(rows), out / "thresholds.png")
+        # as read back from the files, whose empty cells the curves leave out
+        for name, draw in (("thresholds", curves.draw_thresholds), ("froc", curves.draw_froc)):
+            rows = [dict(row) for row in read_table(out / f"{name}.csv")]
+            _save(draw(rows), out / f"{name}.png")
     return Compared(sheets, [], [], len(costs), len(finished))
 
 

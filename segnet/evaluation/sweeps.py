@@ -63,6 +63,16 @@ class SweepPoint(NamedTuple):
     false_lesions_per_patient: float
 
 
+class FrocPoint(NamedTuple):
+    """A point of a FROC curve: false lesions per patient against the share of lesions found."""
+
+    method: str
+    rule: str
+    threshold: float
+    false_lesions_per_patient: float
+    ltpr: float | None
+
+
 def sweep_thresholds(
     case: str,
     method: str,
@@ -137,6 +147,13 @@ def _point(rows: Sequence[SweepRow]) -> SweepPoint:
         **scores,
         pooled_ltpr=hits / lesions if lesions else None,
         false_lesions_per_patient=float(np.mean(means("false_lesions", by_case.values()))),
+    )
+
+
+def froc_point(point: SweepPoint) -> FrocPoint:
+    """Return the two axes of a FROC curve at one threshold."""
+    return FrocPoint(
+        point.method, point.rule, point.value, point.false_lesions_per_patient, point.pooled_ltpr
     )
 
 

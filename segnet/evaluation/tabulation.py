@@ -21,7 +21,13 @@ from segnet.evaluation.paired import Comparison, MeanRank, clean_values, compare
 from segnet.evaluation.patients import CleanCase, PatientLevel, clean_cases, patient_level
 from segnet.evaluation.settings import EvaluateSettings
 from segnet.evaluation.summaries import Summary, summarise, values_of
-from segnet.evaluation.sweeps import SweepPoint, SweepRow, summarise_sweep
+from segnet.evaluation.sweeps import (
+    FrocPoint,
+    SweepPoint,
+    SweepRow,
+    froc_point,
+    summarise_sweep,
+)
 
 SECTION = "segnet.evaluate"
 SOURCE_COLUMNS = (
@@ -43,16 +49,6 @@ class Failure(NamedTuple):
     case: str
     method: str
     reason: str
-
-
-class FrocPoint(NamedTuple):
-    """A point of a FROC curve: false lesions per patient against the share of lesions found."""
-
-    method: str
-    rule: str
-    threshold: float
-    false_lesions_per_patient: float
-    ltpr: float | None
 
 
 class Note(NamedTuple):
@@ -129,7 +125,7 @@ def tabulate(
         lesion_sizes=add_up([one for result in results for one in result.sizes]),
         sweep_cases=sweep,
         thresholds=thresholds,
-        froc=[_froc_point(point) for point in thresholds],
+        froc=[froc_point(point) for point in thresholds],
         min_sizes=summarise_sweep(sweep, "min_size_mm3"),
         aggregate=[summarise(one, patients, settings.resamples, settings.seed) for one in values],
         comparisons=compare(compared),
@@ -180,9 +176,3 @@ def as_rows(rows: Iterable[Any]) -> list[dict[str, Any]]:
 def _write_texts(sheets: Sequence[tables.Sheet], path: Path) -> None:
     write_text(path.with_suffix(".md"), "\n".join(tables.as_markdown(sheet) for sheet in sheets))
     write_text(path.with_suffix(".tex"), "\n".join(tables.as_latex(sheet) for sheet in sheets))
-
-
-def _froc_point(point: SweepPoint) -> FrocPoint:
-    return FrocPoint(
-        point.method, point.rule, point.value, point.false_lesions_per_patient, point.pooled_ltpr
-    )
