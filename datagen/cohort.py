@@ -7,9 +7,10 @@ from typing import get_args
 
 import numpy as np
 
+from datagen.bids import from_bids
 from datagen.errors import InputError
 from datagen.files import write_table
-from datagen.layouts import COLUMNS, Case, Split, from_bids, from_msseg2, from_table
+from datagen.layouts import COLUMNS, Case, Split, from_msseg2, from_table
 
 VANISHED = "vanished_lesions.nii.gz"
 

@@ -102,8 +102,8 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Itera
         writer.writerows(rows)
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Read a CSV file with a header line.
+def read_table(path: Path, separator: str = ",") -> list[dict[str, str]]:
+    """Read a CSV file with a header line, or one of another separator.
 
     Raises InputError where it is missing or not text, two of its columns have one name, or a row
     has more or fewer cells than the header.
@@ -111,7 +111,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     require_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream)
+            table = csv.DictReader(stream, delimiter=separator)
             heads = table.fieldnames or []
             if twice := next((head for head in heads if list(heads).count(head) > 1), None):
                 raise InputError(f"{path}: two columns are named '{twice}'; remove one")
@@ -135,10 +135,21 @@ def _refuse_ragged(rows: Iterable[Mapping[Any, object]], path: Path) -> None:
 
 
 def visible_below(folder: Path) -> Iterator[Path]:
-    """Everything below a folder but what is hidden, as half-written and system files are."""
-    for path in folder.rglob("*"):
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            yield path
+    """Everything below a folder but what is hidden, as half-written and system files are.
+
+    Linked folders are followed, each once.
+    """
+    seen = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        place = Path(here)
+        if (real := place.resolve()) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        shown = [name for name in folders if not name.startswith(".")]
+        yield from (place / name for name in (*shown, *files) if not name.startswith("."))
+        # a folder before the links to it
+        folders[:] = sorted(shown, key=lambda name: ((place / name).is_symlink(), name))
 
 
 def require_file(path: Path) -> Path:

@@ -1,17 +1,12 @@
-"""The three forms of a cohort on disk: MSSEG-2 folders, BIDS, and a CSV list."""
+"""A case, and two of the forms of a cohort on disk: MSSEG-2 folders and a CSV list."""
 
-import functools
-import itertools
 import re
 from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple, cast, get_args
 
-import click
-
 from datagen.errors import InputError
-from datagen.files import NIFTI, is_nifti, read_table
-from datagen.wording import counted
+from datagen.files import NIFTI, read_table
 
 Split = Literal["train", "validation", "test"]
 
@@ -139,87 +134,3 @@ def _from_row(row: dict[str, str], path: Path, is_made: bool) -> Case:
 def _case(name: str, patient: str, files: dict[str, Path], split: Split | None) -> Case:
     truth, brain_mask = files.get("truth"), files.get("brain_mask")
     return Case(name, patient, files["time1"], files["time2"], truth, brain_mask, split)
-
-
-def from_bids(folder: Path) -> list[Case]:
-    """List every pair of consecutive sessions.
-
-    Subjects with fewer than two sessions are left out, which a line on the error stream says once.
-    Raises InputError where no subject has two, or a session holds several scans or masks to choose
-    from.
-    """
-    subjects = sorted(path for path in folder.glob("sub-*") if path.is_dir())
-    if not subjects:
-        raise InputError(f"{folder} is a BIDS data set without subjects (sub-*)")
-    scans = {subject.name: _flair_scans(subject) for subject in subjects}
-    sessions = {name: len(set(map(_session, found))) for name, found in scans.items()}
-    if max(sessions.values()) < 2:
-        raise InputError(
-            f"{folder}: two sessions with anat/*_FLAIR.nii.gz are needed, and no subject has them "
-            f"({subjects[0].name} has {sessions[subjects[0].name]})"
-        )
-    cases = [
-        case
-        for name, found in scans.items()
-        if sessions[name] > 1
-        for case in _bids_cases(folder, name, found)
-    ]
-    for count, lack in ((1, "with a single session"), (0, "without a FLAIR scan in a session")):
-        _say_left_out(folder.absolute(), lack, tuple(n for n in scans if sessions[n] == count))
-    return cases
-
-
-@functools.cache
-def _say_left_out(folder: Path, lack: str, subjects: tuple[str, ...]) -> None:
-    """Say which subjects are no cases; once, as a training lists its cohort several times."""
-    if subjects:
-        count = counted(len(subjects), "subject")
-        click.echo(f"{folder.name}: left out {count} {lack}: {', '.join(subjects)}", err=True)
-
-
-def _bids_cases(folder: Path, subject: str, scans: list[Path]) -> list[Case]:
-    """The cases of a subject with at least two sessions."""
-    if len(set(map(_session, scans))) < len(scans):
-        raise InputError(
-            f"case {subject}: a session holds several FLAIR scans; "
-            "name the ones to use in a cohort.csv"
-        )
-    cases = []
-    for time1, time2 in itertools.pairwise(scans):
-        session = _session(time2)
-        name = subject if len(scans) == 2 else f"{subject}_{session}"
-        where = f"**/{subject}/{session}/**/{subject}_{session}*"
-        truth = _only(folder, f"{where}label-lesion*desc-new*_mask.nii*")
-        brain = _only(folder, f"{where}desc-brain_mask.nii*")
-        cases.append(Case(name, subject, time1, time2, truth, brain))
-    return cases
-
-
-def _flair_scans(subject: Path) -> list[Path]:
-    found = subject.glob("ses-*/anat/*_FLAIR.nii*")
-    return sorted((path for path in found if _is_scan(path)), key=_by_session)
-
-
-def _is_scan(path: Path) -> bool:
-    """Tell a NIfTI file from what is left beside it, such as ._x.nii.gz and x.nii.gz.md5."""
-    return is_nifti(path) and not path.name.startswith(".")
-
-
-def _session(scan: Path) -> str:
-    return scan.parent.parent.name
-
-
-def _by_session(scan: Path) -> list[tuple[int, str]]:
-    """Order sessions as people count: ses-2 before ses-10."""
-    parts = re.findall(r"\d+|\D+", _session(scan))
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
-
-
-def _only(folder: Path, pattern: str) -> Path | None:
-    """The file of a pattern, None where there is none; InputError names two where there are."""
-    found = sorted(path for path in folder.glob(pattern) if _is_scan(path))
-    if len(found) > 1:
-        raise InputError(
-            f"{found[0]} and {found[1]} are masks of one visit; name the one to use in a cohort.csv"
-        )
-    return found[0] if found else None

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, get_args
 
 import cc3d
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool, Integer, Shaped
 
 from datagen.boxes import foreground_box
 
@@ -125,8 +125,8 @@ def label_lesions(
 
 
 def score_lesions(
-    truth: Bool[np.ndarray, "x y z"],
-    prediction: Bool[np.ndarray, "x y z"],
+    truth: Shaped[np.ndarray, "x y z"],
+    prediction: Shaped[np.ndarray, "x y z"],
     rule: Rule = "overlap",
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> LesionScore:
@@ -136,7 +136,8 @@ def score_lesions(
     least one voxel with the other mask. "geo" (Zhang et al. 2021): the same lesions, but LPPV is
     hit truth lesions / predicted lesions, as that paper prints it; it can exceed 1. "msseg2": the
     challenge's detection at its defaults, 6 neighbours, components up to 3 mm³ dropped.
-    `spacing_mm` matters to "msseg2" alone. Raises ValueError for other shapes or an unknown rule.
+    `spacing_mm` matters to "msseg2" alone. Masks are boolean, or of 0 and 1. Raises ValueError for
+    other shapes or values, or an unknown rule.
 
     >>> truth = np.zeros((5, 5, 5), bool)
     >>> truth[0, 0, [0, 4]] = True  # two lesions of one voxel
@@ -145,7 +146,20 @@ def score_lesions(
     >>> score_lesions(truth, prediction).ltpr
     0.5
     """
-    return score_matching(match_lesions(truth, prediction, rule, spacing_mm), rule, spacing_mm)
+    masks = (_as_mask(truth, "truth"), _as_mask(prediction, "prediction"))
+    return score_matching(match_lesions(*masks, rule, spacing_mm), rule, spacing_mm)
+
+
+def _as_mask(volume: Shaped[np.ndarray, "x y z"], name: str) -> Bool[np.ndarray, "x y z"]:
+    if volume.dtype == bool:
+        return volume
+    mask: np.ndarray = volume == 1
+    if not (mask | (volume == 0)).all():
+        raise ValueError(
+            f"a {name} of booleans, or of 0 and 1, is needed; compare a probability map with a "
+            "threshold, labels with 0"
+        )
+    return mask
 
 
 def score_under_rules(

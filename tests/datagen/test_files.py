@@ -3,7 +3,15 @@ import hashlib
 import pytest
 
 from datagen.errors import InputError
-from datagen.files import checksum, make_folder, read_table, require_file, whole_file, write_table
+from datagen.files import (
+    checksum,
+    make_folder,
+    read_table,
+    require_file,
+    visible_below,
+    whole_file,
+    write_table,
+)
 
 
 def test_a_file_replaces_the_old_one_and_its_folder_is_made(tmp_path):
@@ -137,3 +145,16 @@ def test_the_checksum_depends_on_contents_and_order_not_on_names(tmp_path):
         path.write_text(text)
     assert checksum([first, second]) == checksum([copy, second]) != checksum([second, first])
     assert checksum([]) == hashlib.sha256().hexdigest()
+
+
+def test_linked_folders_are_followed_once_and_hidden_ones_are_not(tmp_path, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "far.nii").touch()
+    for name in ("masks", ".hidden"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "near.nii").touch()
+    (tmp_path / "again").symlink_to(tmp_path / "masks")
+    (tmp_path / "masks" / "round").symlink_to(tmp_path)
+    (tmp_path / "linked").symlink_to(elsewhere)
+    found = {str(path.relative_to(tmp_path)) for path in visible_below(tmp_path) if path.is_file()}
+    assert found == {"masks/near.nii", "linked/far.nii"}

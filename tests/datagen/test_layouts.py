@@ -38,93 +38,6 @@ def test_an_empty_folder_and_a_missing_one_are_no_cohort(tmp_path):
         read_cohort(tmp_path / "nowhere")
 
 
-# BIDS
-
-
-def bids_scan(folder, subject, session, suffix="FLAIR"):
-    path = folder / subject / session / "anat" / f"{subject}_{session}_{suffix}.nii.gz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    return path
-
-
-@pytest.fixture
-def bids(tmp_path):
-    (tmp_path / "dataset_description.json").write_text("{}")
-    return tmp_path
-
-
-def test_two_sessions_of_a_bids_subject_are_a_case(bids):
-    scans = [bids_scan(bids, "sub-01", session) for session in ("ses-01", "ses-02")]
-    derived = bids / "derivatives" / "experts"
-    truth = bids_scan(derived, "sub-01", "ses-02", "space-orig_label-lesion_desc-new_mask")
-    brain = bids_scan(derived, "sub-01", "ses-02", "desc-brain_mask")
-    bids_scan(derived, "sub-01", "ses-01", "label-lesion_desc-new_mask")
-    assert read_cohort(bids) == [Case("sub-01", "sub-01", *scans, truth, brain)]
-
-
-def test_three_sessions_are_two_cases_of_one_patient(bids):
-    scans = [bids_scan(bids, "sub-01", session) for session in ("ses-a", "ses-b", "ses-c")]
-    cases = read_cohort(bids)
-    assert [case.name for case in cases] == ["sub-01_ses-b", "sub-01_ses-c"]
-    assert {case.patient for case in cases} == {"sub-01"}
-    assert (cases[1].time1, cases[1].time2) == (scans[1], scans[2])
-
-
-def test_subjects_with_one_session_alone_are_no_cohort(bids):
-    bids_scan(bids, "sub-01", "ses-01")
-    with pytest.raises(InputError, match=r"two sessions .* no subject has them \(sub-01 has 1\)"):
-        read_cohort(bids)
-
-
-def test_a_subject_with_one_session_is_left_out_and_told_once(bids, capsys):
-    for subject, session in (("01", "1"), ("01", "2"), ("03", "1")):
-        bids_scan(bids, f"sub-{subject}", f"ses-{session}")
-    bids_scan(bids, "sub-04", "ses-1", "T1w")
-    for _ in range(2):
-        assert [case.name for case in read_cohort(bids)] == ["sub-01"]
-    assert capsys.readouterr().err.splitlines() == [
-        f"{bids.name}: left out 1 subject with a single session: sub-03",
-        f"{bids.name}: left out 1 subject without a FLAIR scan in a session: sub-04",
-    ]
-
-
-def test_two_runs_of_one_session_are_not_two_visits(bids):
-    bids_scan(bids, "sub-01", "ses-01", "run-1_FLAIR")
-    bids_scan(bids, "sub-01", "ses-01", "run-2_FLAIR")
-    with pytest.raises(InputError, match="two sessions"):
-        read_cohort(bids)
-
-
-def test_a_session_of_two_runs_leaves_the_choice_to_the_user(bids):
-    bids_scan(bids, "sub-01", "ses-01")
-    bids_scan(bids, "sub-01", "ses-02", "run-1_FLAIR")
-    bids_scan(bids, "sub-01", "ses-02", "run-2_FLAIR")
-    with pytest.raises(InputError, match="case sub-01: a session holds several FLAIR scans"):
-        read_cohort(bids)
-
-
-def test_what_systems_leave_beside_a_scan_is_no_scan(bids):
-    scans = [bids_scan(bids, "sub-01", session) for session in ("ses-01", "ses-02")]
-    for scan in scans:
-        (scan.parent / f"._{scan.name}").touch()
-        (scan.parent / f"{scan.name}.md5").touch()
-    (case,) = read_cohort(bids)
-    assert [case.time1, case.time2] == scans
-
-
-def test_sessions_follow_each_other_by_number_not_by_letter(bids):
-    scans = {name: bids_scan(bids, "sub-01", name) for name in ("ses-10", "ses-1", "ses-2")}
-    orders = {(case.time1, case.time2) for case in read_cohort(bids)}
-    first, second, tenth = (scans[name] for name in ("ses-1", "ses-2", "ses-10"))
-    assert orders == {(first, second), (second, tenth)}
-
-
-def test_a_bids_data_set_without_subjects_is_refused(bids):
-    with pytest.raises(InputError, match="without subjects"):
-        read_cohort(bids)
-
-
 # a CSV list
 
 
@@ -163,15 +76,6 @@ def test_a_broken_list_names_the_case_and_what_it_misses(tmp_path, text, words):
     (tmp_path / "cohort.csv").write_text(text)
     with pytest.raises(InputError, match=words):
         read_cohort(tmp_path)
-
-
-def test_two_masks_of_a_visit_leave_the_choice_to_the_user(bids):
-    for session in ("ses-01", "ses-02"):
-        bids_scan(bids, "sub-01", session)
-    for who in ("one", "two"):
-        bids_scan(bids / "derivatives" / who, "sub-01", "ses-02", "label-lesion_desc-new_mask")
-    with pytest.raises(InputError, match=r"name the one to use in a cohort\.csv"):
-        read_cohort(bids)
 
 
 def test_a_hidden_folder_is_no_case(tmp_path, visits):
