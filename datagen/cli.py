@@ -128,7 +128,7 @@ def cohort(source: Path, out: Path, both_orders: bool, single_visits: bool) -> N
 @click.option(
     "--strip/--no-strip",
     default=True,
-    help="Find the brain where a case has no brain mask; without, it is where visit 2 is not 0.",
+    help="Find the brain where a case has no brain mask; without, it is where visit 2 is above 0.",
 )
 @click.option("--workers", type=click.IntRange(1), default=1, help="Cases at a time.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted cohort.")

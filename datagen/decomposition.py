@@ -60,14 +60,16 @@ class Parts(NamedTuple):
 def read_parts(visit: Visit, spacing_mm: float, rng: np.random.Generator) -> Parts:
     """Read a visit at the working spacing, cut it to its brain, and take it apart.
 
-    Raises InputError where scan and masks lie on different grids, or the skull is still there and
-    no brain mask is given.
+    Raises InputError where scan and masks lie on different grids, or the skull is still there, or
+    values are below 0, and no brain mask is given.
     """
     flair, mask = volumes.read_image(visit.flair), volumes.read_mask(visit.lesions)
     brain_mask = volumes.read_mask(visit.brain_mask) if visit.brain_mask else None
     for path, image in ((visit.lesions, mask), (visit.brain_mask, brain_mask)):
         if image and not volumes.same_grid(image, flair):
             raise InputError(f"{path} and {visit.flair} lie on different grids; register them")
+    if brain_mask is None:
+        volumes.require_positive(visit.flair, np.asanyarray(flair.dataobj), "give a brain_mask")
     grid = volumes.working_grid_of(visit.flair, flair, spacing_mm)
     signal = resample(flair, grid)
     brain = _brain(signal, brain_mask, grid)

@@ -13,10 +13,12 @@ from datagen import volumes
 from datagen.cohort import own_list, read_cohort, write_cohort
 from datagen.errors import InputError
 from datagen.files import (
+    checksum,
     is_nifti,
     make_folder,
     nifti_stem,
     read_table,
+    require_file,
     write_json,
     write_table,
     write_text,
@@ -145,7 +147,12 @@ def _try(case: Case, folder: Path, options: Options, threads: int) -> Outcome | 
 
 def _bring(case: Case, folder: Path, options: Options, threads: int) -> Outcome:
     """Preprocess a case, unless its folder is complete."""
-    made_from = {"options": options._asdict(), "sources": _sources(case)}
+    files = _sources(case)
+    made_from = {
+        "options": options._asdict(),
+        "sources": [str(path.absolute()) if path else "" for path in files],
+        "contents": checksum(require_file(path) for path in files if path),
+    }
     known = _read_outcome(folder / NOTE, made_from)
     if known:
         return known
@@ -171,18 +178,22 @@ def _bring(case: Case, folder: Path, options: Options, threads: int) -> Outcome:
     return outcome
 
 
-def _sources(case: Case) -> list[str]:
-    files = (case.time1, case.time2, case.truth, case.brain_mask)
-    return [str(path.absolute()) if path else "" for path in files]
+def _sources(case: Case) -> list[Path | None]:
+    return [case.time1, case.time2, case.truth, case.brain_mask]
 
 
 def _read_outcome(path: Path, made_from: dict[str, Any]) -> Outcome | None:
     if not path.is_file():
         return None
     known = read_note(path)
-    for key, wanted in made_from.items():
-        if known[key] != wanted:
+    for key in ("options", "sources"):
+        if known[key] != made_from[key]:
             raise InputError(f"{path.parent} was made with other {key}; choose another --out")
+    if known["contents"] != made_from["contents"]:
+        raise InputError(
+            f"{path.parent} was made of files that were replaced since; delete it, and go on with "
+            "--resume"
+        )
     return Outcome(**known["outcome"])
 
 

@@ -49,7 +49,7 @@ class Prepared(NamedTuple):
 def prepare(case: Case, options: Options) -> Prepared:
     """Correct, strip and register the visits of a case.
 
-    The brain is the case's own mask where it has one; without `strip`, where visit 2 is not 0.
+    The brain is the case's own mask where it has one; without `strip`, where visit 2 is above 0.
     Raises InputError, which names the file, where one cannot be used, where mask or truth do not
     lie on the grid of visit 2, or, without `register`, the visits do not lie on one grid.
     """
@@ -58,8 +58,10 @@ def prepare(case: Case, options: Options) -> Prepared:
         _on_grid_of_time2(path, case, visits[1]) for path in (case.truth, case.brain_mask)
     )
     for path, visit in zip((case.time1, case.time2), visits, strict=True):
-        if not (np.asanyarray(visit.dataobj) > 0).any():
+        signal = np.asanyarray(visit.dataobj)
+        if not (signal > 0).any():
             raise InputError(f"{path} holds nothing above 0; is it the right file?")
+        volumes.require_positive(path, signal, "give the scan as it came, not normalised")
     if not options.register and not volumes.same_grid(*visits):
         how = difference(visits[0], visits[1], "leave --no-register out")
         raise InputError(f"{case.time1} and {case.time2} {how}")

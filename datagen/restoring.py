@@ -29,12 +29,13 @@ def way_back(folder: Path, visit: int) -> Path:
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """Read how a case was made: `options`, `sources` and `outcome`; InputError where damaged."""
+    """Read how a case was made, of which files and to what; InputError where damaged."""
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
         if not all(isinstance(path, str) for path in note["sources"]) or len(note["sources"]) < 2:
             raise ValueError("the raw visits are missing")
-        return {key: note[key] for key in ("options", "sources", "outcome")}
+        made_from = {key: note[key] for key in ("options", "sources", "outcome")}
+        return {**made_from, "contents": note.get("contents", "")}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is damaged; delete {path.parent}, and go on with 'datagen preprocess --resume'"

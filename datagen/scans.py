@@ -15,8 +15,6 @@ from datagen.resampling import resample, resample_mask
 from datagen.volumes import Grid
 
 _LEAST_BRAIN = 0.02  # of the voxels of a scan that are not 0
-# a few voxels, or a little below zero, are what interpolation leaves
-_MOST_NEGATIVE, _CLEARLY_NEGATIVE = 0.01, -0.1  # share of voxels; of the brightest signal
 
 
 class Scans(NamedTuple):
@@ -119,12 +117,7 @@ def _nonzero(time1: nib.Nifti1Image, time2: nib.Nifti1Image, case: Case) -> nib.
     brain = np.ones(time2.shape, bool)
     for path, scan in ((case.time1, time1), (case.time2, time2)):
         signal = np.asanyarray(scan.dataobj)
-        limit = _CLEARLY_NEGATIVE * max(float(np.percentile(signal, 99.5)), 0.0)
-        if (signal < limit).mean() > _MOST_NEGATIVE:
-            raise InputError(
-                f"{path} has values below 0, so that its brain cannot be told from what lies "
-                "around it; give a brain_mask"
-            )
+        volumes.require_positive(path, signal, "give a brain_mask")
         if not (signal > 0).any():
             raise InputError(f"{path} is empty: it has no value above 0")
         brain &= signal > 0

@@ -22,6 +22,8 @@ _CLIP_Z = 8.0
 _MOST_VOXELS = 1024**3
 _DESCRIPTION = 79  # characters of a NIfTI header, without the closing 0
 # a skull-stripped head leaves more than half of its box empty; the largest skulls hold two litres
+# a few voxels, or a little below zero, are what interpolation leaves
+_MOST_NEGATIVE, _CLEARLY_NEGATIVE = 0.01, -0.1  # share of voxels; of the brightest signal
 _MOST_BRAIN, _MOST_BRAIN_LITRES = 0.9, 2.4
 
 
@@ -179,6 +181,16 @@ def require_stripped(path: Path, signal: Bool[np.ndarray, "x y z"], grid: Grid) 
         raise InputError(
             f"{path} is not skull-stripped: {signal.mean():.0%} of it, {litres:.1f} litres, are "
             "not 0; give a brain_mask, or let 'datagen preprocess' find the brain"
+        )
+
+
+def require_positive(path: Path, signal: np.ndarray, advice: str) -> None:
+    """Raise InputError where values are clearly below 0, so that 0 is not what lies outside."""
+    limit = _CLEARLY_NEGATIVE * max(float(np.percentile(signal, 99.5)), 0.0)
+    if (signal < limit).mean() > _MOST_NEGATIVE:
+        raise InputError(
+            f"{path} has values below 0, so that its brain cannot be told from what lies around "
+            f"it; {advice}"
         )
 
 

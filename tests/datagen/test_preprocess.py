@@ -153,6 +153,12 @@ def test_a_finished_case_is_kept_and_other_options_are_refused(raw, prepared, ru
     failed = _refused(raw, "--out", prepared, "--resume", "--no-bias")
     assert "was made with other options; choose another --out" in failed
     text = note.read_text()
+    truth = raw / "patient 1" / "ground_truth.nii.gz"
+    kept = truth.read_bytes()
+    nib.save(nib.Nifti1Image(np.zeros((70, 80, 70), np.uint8), nib.load(truth).affine), truth)
+    failed = _refused(raw, "--out", prepared, "--resume")
+    assert "was made of files that were replaced since; delete it" in failed
+    truth.write_bytes(kept)
     note.write_text(text[: len(text) // 2])
     failed = _refused(raw, "--out", prepared, "--resume")
     assert f"{note} is damaged; delete {note.parent}, and go on with" in failed
@@ -262,6 +268,11 @@ def test_a_sheared_scan_and_an_empty_one_are_told(tmp_path):
     assert "a.nii.gz: correct bias failed (its axes are not at right angles" in failed
     failed = _refused(first, second, "--out", tmp_path / "out")
     assert "b.nii.gz holds nothing above 0" in failed
+    scored = np.random.default_rng(0).standard_normal((8, 8, 8))
+    nib.save(nib.Nifti1Image(scored, np.eye(4)), second)
+    failed = _refused(second, second, "--out", tmp_path / "out")
+    assert "b.nii.gz has values below 0" in failed
+    assert "give the scan as it came" in failed
     assert not (tmp_path / "out").exists()
 
 

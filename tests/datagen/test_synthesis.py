@@ -255,6 +255,14 @@ def test_a_scan_with_its_skull_is_refused(singles):
         read_parts(list_visits(singles)[0], 1.0, np.random.default_rng(0))
 
 
+def test_a_scan_with_values_below_zero_needs_a_brain_mask(singles):
+    path = singles / "p0/flair.nii.gz"
+    scan = np.asarray(nib.load(path).dataobj, np.float32)
+    nib.save(nib.Nifti1Image(scan - np.median(scan[scan > 0]) * (scan > 0), np.eye(4)), path)
+    with pytest.raises(InputError, match=r"has values below 0, .* give a brain_mask"):
+        read_parts(list_visits(singles)[0], 1.0, np.random.default_rng(0))
+
+
 def test_a_mask_on_another_grid_is_refused(singles):
     path = singles / "p0/ground_truth.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros((9, 9, 9), np.uint8), np.eye(4)), path)
