@@ -3,7 +3,7 @@
 import difflib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -183,3 +183,14 @@ def require_own(folder: Path, section: str) -> None:
     if others:
         command = min(others).replace(".", " ")
         raise InputError(f"{folder} holds a run of '{command}'; choose another --out")
+
+
+def require_free(folder: Path, names: Iterable[str]) -> None:
+    """Raise InputError where files of these names would be replaced that no command made there."""
+    if (folder / CONFIG).is_file():
+        return
+    for name in names:
+        if (folder / name).exists():
+            raise InputError(
+                f"{folder / name} is there already, and would be replaced; choose another --out"
+            )

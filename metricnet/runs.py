@@ -91,5 +91,5 @@ def read_inputs(folder: Path) -> dict[str, str]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"{path} is damaged ({error}); delete the folder and train again"
+            f"{path} is damaged ({error}); delete the folder, and begin anew"
         ) from error

@@ -1,5 +1,7 @@
 """Trained networks on disk: run folders, and single files that can be passed on."""
 
+import hashlib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -79,6 +81,16 @@ def load_pretrained() -> Detector:
         resources.files("segnet") / "pretrained" / "detector.safetensors"
     ) as path:
         return load_detector(path)._replace(name="the detector that comes with lesionwise")
+
+
+def fingerprint(detectors: Sequence[Detector]) -> str:
+    """Checksum of the weights of networks, wherever they were read from; 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for detector in detectors:
+        for name, weight in detector.network.state_dict().items():
+            digest.update(name.encode())
+            digest.update(weight.cpu().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def save_detector(path: Path, detector: Detector, dtype: torch.dtype = torch.float16) -> None:

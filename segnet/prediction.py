@@ -1,6 +1,6 @@
 """Prediction of cases on visit 2's own grid: mask, probability map, and a table of lesions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ from jaxtyping import Float32, UInt8
 
 from datagen import volumes
 from datagen.cohort import of_split, read_cohort
-from datagen.config import CONFIG, format_recipe, read_recipe, require_own
+from datagen.config import require_own
 from datagen.errors import InputError
-from datagen.files import is_nifti, make_folder, require_writable, write_table, write_text
+from datagen.files import is_nifti, require_writable, write_table
 from datagen.layouts import Case
 from datagen.progress import track
 from datagen.resampling import resample
@@ -21,6 +21,7 @@ from datagen.volumes import Grid
 from datagen.wording import counted, enumerated
 from segnet.config import PredictSettings
 from segnet.data import crop_to_brain
+from segnet.detector import fingerprint
 from segnet.inference import (
     Detection,
     label_volume,
@@ -29,18 +30,15 @@ from segnet.inference import (
 )
 from segnet.operating_point import point_of, settle_point
 from segnet.postprocessing import close_gaps, keep_largest
+from segnet.prediction_folder import SECTION, begin_folder, require_one_origin
 from segnet.prediction_page import write_prediction_page
 from segnet.prediction_paths import (
     PredictionPaths,
     cohort_paths,
-    masks_below,
     paths_beside,
 )
 from segnet.predictors import Predictor, build_predictor, load_detectors
 from segnet.seen import say_of_seen
-
-SECTION = "segnet.predict"
-_OF_CASES = {"cohort", "split", "seed"}  # settings that say which cases, not how
 
 
 class Predicted(NamedTuple):
@@ -93,7 +91,8 @@ def predict_usable(settings: PredictSettings) -> Predicted:
     settings, point = settle_point(settings, [detector.point for detector in detectors])
     predictor = build_predictor(settings, detectors)
     of_cases = paths_of(settings, cases)
-    _require_one_origin(settings, of_cases.values())
+    weights = fingerprint(detectors)
+    require_one_origin(settings, weights, of_cases.values())
     notes = [note for run in settings.model if (note := say_of_seen(run, cases))]
     found, written, errors = 0, 0, dict[str, str]()
     for case in track(cases, "cases predicted", len(cases)):
@@ -103,7 +102,7 @@ def predict_usable(settings: PredictSettings) -> Predicted:
             errors[case.name] = str(error)
             continue
         if settings.cohort and not written:
-            _begin(settings, predictor.name, of_cases.values())
+            begin_folder(settings, predictor.name, weights, of_cases.values())
         write_prediction(prediction, of_cases[case.name])
         if prediction.is_one_scan:
             notes.append(
@@ -133,37 +132,6 @@ def _require_page(page: Path | None) -> None:
     if page.suffix not in (".html", ".htm"):
         raise InputError(f"--page {page}: the page's name must end in .html")
     require_writable(page, "--page")
-
-
-def _require_one_origin(settings: PredictSettings, of_cases: Iterable[PredictionPaths]) -> None:
-    """Refuse a folder whose other masks were made otherwise: all would count as one method's."""
-    config = settings.out / CONFIG
-    if not (settings.cohort and config.is_file()):
-        return
-    earlier, now = read_recipe(str(config)).get(SECTION, {}), settings.recorded()
-    changed = [
-        key
-        for key in sorted(earlier.keys() | now.keys())
-        if key not in _OF_CASES and earlier.get(key) != now.get(key)
-    ]
-    others = set(masks_below(settings.out)) - {paths.mask for paths in of_cases}
-    if changed and others:
-        raise InputError(
-            f"{min(others)} was made with another --{changed[0].replace('_', '-')} and would stay "
-            f"beside these as if of one method; choose another --out, or empty {settings.out}"
-        )
-
-
-def _begin(settings: PredictSettings, name: str, of_cases: Iterable[PredictionPaths]) -> None:
-    """Write which model and operating point the masks will be of, and remove those of another."""
-    old = [path for paths in of_cases for path in paths if path.exists()]
-    for path in old:
-        require_writable(path)
-    for path in old:
-        path.unlink()
-    # a comment ends with its line
-    made_by = f"# by {' '.join(name.split())}\n"
-    write_text(make_folder(settings.out) / CONFIG, made_by + format_recipe(SECTION, settings))
 
 
 def paths_of(settings: PredictSettings, cases: Sequence[Case]) -> dict[str, PredictionPaths]:

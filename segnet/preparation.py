@@ -15,6 +15,7 @@ from datagen.cohort import (
     with_reversed_visits,
     write_cohort,
 )
+from datagen.config import require_free
 from datagen.errors import InputError
 from datagen.files import checksum, read_table
 from datagen.layouts import Case
@@ -45,6 +46,10 @@ def require_possible(settings: TrainSettings) -> None:
             f"--synthetic needs a --real-share between 0 and 1, got {settings.real_share:g}; to "
             "train on synthetic cases alone, give them as --cohort"
         )
+    # the list of the run's cases would replace, or become, a cohort's own
+    if settings.out.resolve() == settings.cohort.resolve():
+        raise InputError(f"--out {settings.out} is the cohort's own folder; choose another")
+    require_free(settings.out, [seen.LIST])
     if settings.scan_cache and settings.scan_cache.is_file():
         raise InputError(f"--scan-cache {settings.scan_cache} is a file; name a folder")
     if settings.distance_cache and settings.distance_cache.is_file():

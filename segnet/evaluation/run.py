@@ -9,7 +9,7 @@ from typing import TextIO
 
 from joblib import Parallel, delayed
 
-from datagen.config import CONFIG, require_own
+from datagen.config import CONFIG, require_free, require_own
 from datagen.files import require_writable
 from datagen.progress import track
 from segnet.evaluation.case import Choices, Outcome, attempt_case
@@ -19,6 +19,7 @@ from segnet.evaluation.settings import EvaluateSettings
 from segnet.evaluation.surfaces import TOLERANCES_VOXELS
 from segnet.evaluation.tabulation import (
     SECTION,
+    TABLES,
     Evaluation,
     Failure,
     as_rows,
@@ -39,7 +40,7 @@ def evaluate(settings: EvaluateSettings) -> Evaluation:
 
     A case that cannot be scored is listed among the failures, and the others go on. Raises
     InputError where the inputs do not fit each other, no case at all can be scored, or `out` holds
-    another command's run or cannot be written.
+    another command's run or somebody's tables, or cannot be written.
     """
     jobs = list_jobs(
         settings.truth,
@@ -48,6 +49,7 @@ def evaluate(settings: EvaluateSettings) -> Evaluation:
         settings.probability,
     )
     require_own(settings.out, SECTION)
+    require_free(settings.out, TABLES)
     # a thousand cases have a million lesions: their rows pass through a file, not the memory
     with (
         _folder_for(settings.out / CONFIG),

@@ -80,6 +80,7 @@ class Evaluation(NamedTuple):
     sources: list[Mapping[str, Any]]
 
 
+TABLES = tuple(f"{name}.csv" for name in ("lesions", *Evaluation._fields))
 _COLUMNS: dict[str, Any] = {
     "cases": CaseScore,
     "voxelwise": VoxelRow,
@@ -147,6 +148,8 @@ def write_tables(evaluation: Evaluation, lesions: TextIO, settings: EvaluateSett
     out = settings.out
     for name in ("sources.csv", "comparisons.md", "comparisons.tex"):
         (out / name).unlink(missing_ok=True)  # of an evaluation before this one
+    # first: without it the tables of one that was cut off would be another's
+    write_text(out / CONFIG, format_recipe(SECTION, settings))
     with (
         whole_file(out / "lesions.csv") as partial,
         partial.open("w", newline="", encoding="utf-8") as stream,
@@ -163,7 +166,6 @@ def write_tables(evaluation: Evaluation, lesions: TextIO, settings: EvaluateSett
         _write_texts(
             [tables.rank_sheet(ranks), tables.comparison_sheet(comparisons)], out / "comparisons"
         )
-    write_text(out / CONFIG, format_recipe(SECTION, settings))
     # the report begins with this table: where it is, the others are complete
     write_table(out / "sources.csv", evaluation.sources, SOURCE_COLUMNS)
 

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from datagen.errors import InputError
 from segnet.config import PredictSettings
+from segnet.detector import load_detector, save_detector
 from segnet.prediction import predict, write_prediction
 
 VISITS = "--time1 one/time1.nii.gz --time2 one/time2.nii.gz"
@@ -93,6 +95,27 @@ def test_masks_of_two_methods_do_not_mix_in_one_folder(work, call, refuses):
     assert call(f"{everything} --threshold 0.9").exit_code == 0
 
 
+def test_masks_of_two_networks_of_one_name_do_not_mix_in_one_folder(work, call, refuses):
+    options = "--threshold 0.5 --min-volume-mm3 3 --out mixed"
+    assert call("segnet export run --out m.safetensors").exit_code == 0
+    assert call(f"segnet predict --model m.safetensors --cohort cohort {options}").exit_code == 0
+    detector = load_detector(Path("m.safetensors"))
+    scans = ",".join(f"cohort/p1/flair_time0{visit}_on_middle_space.nii.gz" for visit in (1, 2))
+    Path("one.csv").write_text(f"case,time1,time2\np1,{scans}\n")
+    some = f"segnet predict --model m.safetensors --cohort one.csv {options}"
+    assert call(some).exit_code == 0  # the same network
+    with torch.no_grad():
+        next(detector.network.parameters()).mul_(1.5)
+    save_detector(Path("m.safetensors"), detector)
+    refuses(some, "was made with another network in the place of --model and would stay beside")
+
+
+def test_train_does_not_write_over_a_list_of_cases(work, call, refuses):
+    assert call("datagen cohort cohort --out own/cohort.csv").exit_code == 0
+    refuses("segnet train --cohort cohort --alpha 0 --out own", "own/cohort.csv is there already")
+    refuses("segnet train --cohort cohort --alpha 0 --out cohort", "is the cohort's own folder")
+
+
 def test_predict_keeps_the_cases_around_a_broken_one(work, call):
     Path("cohort/p1/flair_time02_on_middle_space.nii.gz").write_text("no scan")
     result = call("segnet predict --baseline empty --cohort cohort --out new")
@@ -117,7 +140,12 @@ def test_predict_as_a_function_raises_after_the_last_case(work):
     settings = PredictSettings(baseline="empty", cohort=Path("cohort"), out=Path("new"))
     with pytest.raises(InputError, match="case p0: "):
         predict(settings)
-    assert sorted(path.name for path in Path("new").iterdir()) == ["config.toml", "p1", "p2"]
+    assert sorted(path.name for path in Path("new").iterdir()) == [
+        "config.toml",
+        "inputs.json",
+        "p1",
+        "p2",
+    ]
 
 
 def test_predict_refuses_a_cohort_of_broken_cases(refuses):
@@ -173,6 +201,13 @@ def test_evaluate_does_not_write_over_the_settings_of_another_command(name, refu
         Path(folder).mkdir()
         Path(folder, "config.toml").write_text(text)
     refuses(f"segnet evaluate --truth cohort --prediction predictions --out {name}", RUNS[name])
+
+
+def test_evaluate_does_not_write_over_tables_of_others(refuses):
+    Path("study").mkdir()
+    Path("study/patients.csv").write_text("patient,age\n")
+    command = "segnet evaluate --truth cohort --prediction predictions --out study"
+    refuses(command, "study/patients.csv is there already, and would be replaced")
 
 
 def test_evaluate_goes_over_its_own_scores(work, call):
