@@ -2,10 +2,12 @@
 
 import contextlib
 import csv
+import errno
 import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,12 @@ def require_writable(path: Path, option: str = "--out") -> None:
         raise InputError(f"{path} is a folder; name a file to write")
     if not os.access(make_folder(path.parent, option), os.W_OK):
         raise InputError(f"{path} cannot be written; choose another {option}")
+
+
+def require_space(path: Path, size: int) -> None:
+    """Raise OSError where the disk of a file to write has not as many bytes left."""
+    if shutil.disk_usage(make_folder(path.parent)).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def make_folder(folder: Path, option: str = "--out") -> Path:

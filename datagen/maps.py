@@ -4,15 +4,31 @@ The chunks are gzip's, which every HDF5 reader understands; zlib unpacks them th
 when it is called directly.
 """
 
+import contextlib
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from datagen.errors import InputError
+from datagen.files import whole_file
 
 _LEVEL = 1
+
+
+@contextlib.contextmanager
+def whole_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Yield an HDF5 file in memory, and write it whole or not at all.
+
+    On a disk that is full the library itself ends in a thousand errors, or the process.
+    """
+    in_memory = h5py.File(path.name, "w", driver="core", backing_store=False, track_order=True)
+    with whole_file(path) as partial, in_memory as file:
+        yield file
+        file.flush()
+        partial.write_bytes(file.id.get_file_image())
 
 
 def create_maps(

@@ -16,9 +16,9 @@ from jaxtyping import Bool, UInt8
 
 from datagen import volumes
 from datagen.errors import InputError
-from datagen.files import is_nifti, nifti_stem, visible_below, whole_file
+from datagen.files import is_nifti, nifti_stem, visible_below
 from datagen.lesions import label_lesions
-from datagen.maps import create_maps, pack_map, read_map, write_packed
+from datagen.maps import create_maps, pack_map, read_map, whole_hdf5, write_packed
 from datagen.resampling import resample
 from datagen.sources import SourceFile, read_source
 
@@ -86,7 +86,7 @@ def _open(path: Path, _changed: int) -> h5py.File:
 def write_recordings(path: Path, recordings: Sequence[Recording], spacing_mm: float) -> None:
     """Write recordings of one patch size, whole or not at all."""
     shape = recordings[0].truth.shape
-    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+    with whole_hdf5(path) as file:
         attributes = {"recordings": _SCHEMA, "patch": shape[0], "spacing_mm": spacing_mm}
         file.attrs.update(attributes)
         for name in ("truth", "probability"):
@@ -132,8 +132,8 @@ def find_case(prediction: Path, cases: Collection[str]) -> str:
         if folder.name in cases:
             return folder.name
     raise InputError(
-        f"{prediction} belongs to no case of --masks; name its folder after the case, "
-        "or begin its name with the case and '_'"
+        f"{prediction} belongs to no case of --masks (as {min(cases)}); name its folder after the "
+        "case, or begin its name with the case and '_'"
     )
 
 

@@ -30,9 +30,16 @@ from jaxtyping import Float16, UInt8
 
 from datagen.densities import STRIDE
 from datagen.errors import InputError
-from datagen.files import require_file, whole_file
+from datagen.files import require_file, require_space, whole_file
 from datagen.lesions import LesionScore, Rule
-from datagen.maps import create_maps, pack_map, read_map, read_packed, write_packed
+from datagen.maps import (
+    create_maps,
+    pack_map,
+    read_map,
+    read_packed,
+    whole_hdf5,
+    write_packed,
+)
 
 SCHEMA = 2
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -157,7 +164,7 @@ class PairFile:
 def write_shard(path: Path, pairs: Sequence[Pair]) -> None:
     """Write some pairs of a build: a pair file without attributes."""
     patch = pairs[0].truth.shape[0]
-    with whole_file(path) as partial, h5py.File(partial, "w", track_order=True) as file:
+    with whole_hdf5(path) as file:
         for name, dataset in _create(file, len(pairs), patch).items():
             for index, pair in enumerate(pairs):
                 write_packed(dataset, index, pack_map(getattr(pair, name)))
@@ -179,6 +186,7 @@ def merge_shards(
             lengths.append(len(part["f1"]))
             widths = {name: max(width, part[name].dtype.itemsize) for name, width in widths.items()}
     total = sum(lengths)
+    require_space(path, sum(shard.stat().st_size for shard in shards))
     with whole_file(path) as partial, h5py.File(partial, "w", track_order=True) as file:
         for name, value in {"schema": SCHEMA, **agreement._asdict(), **notes}.items():
             file.attrs[name] = json.dumps(value) if isinstance(value, dict) else value

@@ -85,6 +85,7 @@ def store_supply(
     write_index(files, folder)
     of_case = {file.case: file for file in files}
     owners = [find_case(path, {*of_case, *layout.cases_to_test}) for path in maps]
+    _require_one_truth(files, maps, owners)
     cuts = [
         (path, of_case[case], folder / f"cut{number:04d}.h5", layout, number)
         for number, (path, case) in enumerate(zip(maps, owners, strict=True))
@@ -100,6 +101,21 @@ def store_supply(
         raise InputError("--predictions are of patients alone whom --masks keep for the test")
     content = {"files": [str(path) for path in paths], "splits": splits, **layout._asdict()}
     write_json(folder / _LIST, content)
+
+
+def _require_one_truth(
+    files: Sequence[SourceFile], maps: Sequence[Path], owners: Sequence[str]
+) -> None:
+    """Refuse a map of a case of two masks: which of them it predicts cannot be told."""
+    of_case: dict[str, SourceFile] = {}
+    for file in files:
+        other = of_case.setdefault(file.case, file)
+        if other.path != file.path and file.case in owners:
+            predicted = maps[owners.index(file.case)]
+            raise InputError(
+                f"{predicted} is of case {file.case}, which has two masks, {other.path} and "
+                f"{file.path}; give --masks that hold the one that is predicted alone"
+            )
 
 
 @functools.lru_cache(maxsize=2)

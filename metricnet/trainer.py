@@ -1,6 +1,7 @@
 """The trainer that both trainings share, and the run folder that it writes."""
 
 import contextlib
+import io
 import logging
 import sys
 import tomllib
@@ -199,8 +200,11 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, *_: Any, **__: Any) -> None:
         """Write it, whole or not at all."""
+        # on a full disk the library's own writer hides what is wrong
+        packed = io.BytesIO()
+        torch.save(checkpoint, packed)
         with whole_file(Path(path)) as partial:
-            torch.save(checkpoint, partial)
+            partial.write_bytes(packed.getbuffer())
 
 
 class Kept(ModelCheckpoint):

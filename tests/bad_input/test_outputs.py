@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -234,27 +235,51 @@ def test_a_pair_file_does_not_give_way_to_a_new_one(work, refuses):
     assert Path("pairs.h5").read_bytes() == before
 
 
-def fill_disk() -> None:
-    """Let no file grow beyond 2 kB, as on a disk that has just filled up."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+def run_on_a_full_disk(line: str, most: int) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process in which no file can grow beyond some bytes."""
+
+    def fill_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    program, *words = shlex.split(line)
+    # in a process of its own: the limit would also cut off what the test run itself writes
+    shell = [sys.executable, "-c", f"from {program}.cli import main; main()", *words]
+    # nor may it leave compiled modules that are cut off
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        shell, preexec_fn=fill_disk, capture_output=True, text=True, env=environment
+    )
 
 
 @pytest.mark.parametrize("name", ["build", "predict", "report"])
 def test_a_write_that_the_disk_cuts_short_is_the_machines_fault(name, work):
     line, suffix = FILES[name]
     short = " --pairs 10 --patch 32 --workers 1" if name == "build" else ""
-    program, *words = shlex.split(f"{line} new{suffix}{short}")
-    # in a process of its own: the limit would also cut off what the test run itself writes
-    shell = [sys.executable, "-c", f"from {program}.cli import main; main()", *words]
-    # nor may it leave compiled modules that are cut off
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run(
-        shell, preexec_fn=fill_disk, capture_output=True, text=True, env=environment
-    )
+    result = run_on_a_full_disk(f"{line} new{suffix}{short}", 2000)
     assert result.returncode == 1, result.stderr
     assert result.stderr.count("\n") == 1
     assert "new" in result.stderr
     assert ".partial" not in result.stderr
     assert not Path(f"new{suffix}").exists()
     assert not list(Path().rglob(".partial-*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "short"), [("fit", "--batch 2"), ("train", "--batch 1 --patch 32 --channels 8")]
+)
+def test_a_checkpoint_that_the_disk_cuts_short_is_the_machines_fault(name, short, work):
+    line = f"{FOLDERS[name]} new --epochs 1 --steps-per-epoch 1 {short}"
+    result = run_on_a_full_disk(line, 30_000)
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.splitlines()[-1].endswith(".ckpt: File too large")
+    assert "Traceback" not in result.stderr
+    assert not list(Path().rglob(".partial-*"))
+
+
+def test_pairs_that_the_disk_has_no_room_for_are_not_begun(work, call, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    result = call("datagen build --masks cohort --pairs 10 --patch 32 --workers 1 --out new.h5")
+    assert result.exit_code == 1
+    assert "new.h5: No space left on device" in result.stderr
+    assert not Path("new.h5").exists()

@@ -63,6 +63,19 @@ def test_recordings_of_another_patch_leave_nothing_behind(masks, recorded, tmp_p
     assert not (tmp_path / "p.h5.parts").exists()
 
 
+def test_a_map_of_a_case_with_two_masks_is_refused(masks, tmp_path, save):
+    other = tmp_path / "all_lesions"
+    other.mkdir()
+    (other / "patient0.nii.gz").write_bytes((masks / "patient0.nii.gz").read_bytes())
+    predicted = np.full(nib.load(masks / "patient0.nii.gz").shape, 0.5, np.float32)
+    save(predicted, tmp_path / "predicted" / "patient0" / "probability.nii.gz")
+    settings = settings_for(
+        masks, tmp_path / "pairs.h5", pairs=40, predictions=(tmp_path / "predicted",)
+    )
+    with pytest.raises(InputError, match=r"patient0, which has two masks, .*all_lesions"):
+        build(settings.model_copy(update={"masks": (masks, other)}))
+
+
 def test_whole_predicted_maps_are_cut_into_pairs(masks, tmp_path, save):
     for number in range(4):
         truth = np.asanyarray(nib.load(masks / f"patient{number}.nii.gz").dataobj) > 0
