@@ -78,9 +78,9 @@ class LesionWiseLoss(nn.Module):
         """Return the scalar loss in [0, 1]; probability in [0, 1], truth 0 or 1.
 
         Several classes count alike: F̂ of each, then the mean. Without a lesion in the truth, F̂ is
-        near 1 where none is predicted, and near 0 elsewhere. Raises ValueError for other shapes,
-        for a patch that the estimator cannot take, and, at the first call, for logits, NaN and
-        other values out of range.
+        near 1 where none is predicted, and near 0 where false ones of up to about 1,000 voxels are;
+        larger ones it underrates. Raises ValueError for other shapes, for a patch that the
+        estimator cannot take, and, at first, for logits, NaN and other values out of range.
         """
         self.require_maps(probability, truth)
         probability = self.at_thresholds(probability)

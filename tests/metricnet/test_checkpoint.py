@@ -49,6 +49,17 @@ def test_the_package_brings_a_small_estimator_that_tells_found_from_missed():
     assert estimates == pytest.approx([1, 0.8, 0.75, 0], abs=0.1)
 
 
+@pytest.mark.parametrize("radius", [2, 4, 6])
+def test_in_a_patch_without_lesions_a_false_one_scores_nearly_zero_and_is_lowered(radius):
+    voxels = torch.stack(torch.meshgrid(*[torch.arange(64.0)] * 3, indexing="ij"))
+    ball = ((voxels - 32).square().sum(0).sqrt() <= radius)[None, None]
+    probability = (0.9 * ball).requires_grad_()
+    loss = LesionWiseLoss.pretrained(thresholds=(0.5, 0.5))(probability, torch.zeros(ball.shape))
+    loss.backward()
+    assert loss.item() > 0.85
+    assert (probability.grad[ball] > 0).all()
+
+
 def test_the_pretrained_loss_is_that_estimator():
     maps = torch.rand(2, 1, 1, 32, 32, 32).unbind(0)
     loss, estimator = LesionWiseLoss.pretrained(), load_pretrained().estimator
