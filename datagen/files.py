@@ -25,13 +25,14 @@ _OPEN_FILES = 10_240  # macOS allows no more
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, option: str = "--out") -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it on success and vanishes on failure.
 
     The temporary name keeps all suffixes, since writers choose their format by them. Missing parent
-    folders are made. Raises InputError where nothing can be written.
+    folders are made. Raises InputError where nothing can be written, which names the option by
+    which another place is chosen.
     """
-    require_writable(path)
+    require_writable(path, option)
     # containers that share a folder have the same process numbers
     partial = path.with_name(f"{_PARTIAL}{secrets.token_hex(4)}-{path.name}")
     try:

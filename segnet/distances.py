@@ -91,7 +91,7 @@ def cached_maps(
     digest = hashlib.sha256(" ".join(words).encode() + labels.tobytes()).hexdigest()
     path = folder / f"{digest[:32]}.npy"
     if not path.is_file():
-        with whole_file(path) as partial:
+        with whole_file(path, "--distance-cache") as partial:
             np.save(partial, distance_maps(labels, classes, spacing_mm, kind))
     try:
         maps: np.ndarray = np.load(path, mmap_mode="r")

@@ -61,7 +61,7 @@ def _store(folder: Path, digest: str, case: LabelledScans) -> None:
     scans = case.scans
     arrays = (scans.time1, scans.time2, scans.brain, scans.truth, case.labels, case.whole)
     for name, array in zip(_ARRAYS, arrays, strict=True):
-        with whole_file(folder / f"{digest}-{name}.npy") as partial:
+        with whole_file(folder / f"{digest}-{name}.npy", "--scan-cache") as partial:
             np.save(partial, np.ascontiguousarray(array))
     index = {
         "shape": [int(side) for side in scans.grid.shape],

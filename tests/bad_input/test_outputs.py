@@ -235,6 +235,12 @@ def test_a_pair_file_does_not_give_way_to_a_new_one(work, refuses):
     assert Path("pairs.h5").read_bytes() == before
 
 
+@pytest.mark.parametrize("option", ["--scan-cache", "--distance-cache"])
+def test_a_cache_that_cannot_be_made_is_named_by_its_option(option, refuses):
+    command = f"segnet train --cohort cohort --alpha 0 --loss boundary {option} pairs.h5/cache"
+    refuses(f"{command} --out fresh", f"choose another {option}", begun="fresh")
+
+
 def run_on_a_full_disk(line: str, most: int) -> subprocess.CompletedProcess[str]:
     """Run a command in a process in which no file can grow beyond some bytes."""
 
