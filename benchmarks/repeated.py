@@ -21,12 +21,11 @@ from segnet.comparison.gathering import (
 )
 from segnet.comparison.plan import list_cells
 from segnet.comparison.points import at_points
-from segnet.comparison.settings import SECTION, CompareSettings
+from segnet.comparison.settings import SECTION, CompareSettings, find_name
 from segnet.comparison.tabulation import against
 from segnet.evaluation.summaries import NO_RULE
 from segnet.tables import as_markdown
 
-_REFERENCE = "Dice"
 _F1 = (("overlap", "f1"), ("msseg2", "f1"))
 _DICE = (NO_RULE, "dice")
 # what is shown at each point, and the point in words
@@ -51,17 +50,19 @@ class Found(NamedTuple):
     required=True,
     help="Folder of 'segnet compare --config compare' on one machine; repeatable.",
 )
-@click.option("--method", multiple=True, required=True, help="Method beside Dice; repeatable.")
-def main(compared: tuple[Path, ...], method: tuple[str, ...]) -> None:
-    """Print each method less Dice, at three thresholds, and at the same number of false lesions."""
-    machines = [read_finished(folder, (_REFERENCE, *method)) for folder in compared]
+@click.option("--method", multiple=True, required=True, help="Method to compare; repeatable.")
+@click.option("--reference", default="Dice", help="Method that is taken from each of the others.")
+def main(compared: tuple[Path, ...], method: tuple[str, ...], reference: str) -> None:
+    """Print each method less one, at three thresholds, and at the same number of false lesions."""
+    machines = [read_finished(folder, (reference, *method)) for folder in compared]
+    reference = find_name(reference, {one.cell.method for one in machines[0]}, "reference")
     everything = together(machines)
     for name, finished in [*zip(compared, machines, strict=True), ("all", everything)]:
         print(f"\n{name}: {len(finished)} trainings")
-        print_means(finished)
+        print_means(finished, reference)
         print(f"\n{as_markdown(found_sheet(found_at(finished)))}")
-    print(f"{_REFERENCE}, and each training of all less {_REFERENCE} of its seed and machine")
-    print_each(everything)
+    print(f"{reference}, and each training of all less {reference} of its seed and machine")
+    print_each(everything, reference)
 
 
 def read_finished(out: Path, methods: Sequence[str] = ()) -> list[Finished]:
@@ -69,7 +70,9 @@ def read_finished(out: Path, methods: Sequence[str] = ()) -> list[Finished]:
 
     Raises InputError where the recipe lacks a method, or nothing is finished.
     """
-    flags = {"out": out, **({"method": tuple(methods)} if methods else {})}
+    flags: dict[str, object] = {"out": out}
+    if methods:
+        flags |= {"method": tuple(methods), "reference": methods[0]}
     settings = resolve(CompareSettings, SECTION, "compare", flags)
     costs = {cell: read_cost(settings, cell) for cell in list_cells(settings)}
     finished = [read_cell(cell, cost, out) for cell, cost in costs.items() if cost]
@@ -89,10 +92,10 @@ def together(machines: Sequence[Sequence[Finished]]) -> list[Finished]:
     ]
 
 
-def find(finished: Sequence[Finished]) -> dict[tuple[str, str, str, str], Found]:
+def find(finished: Sequence[Finished], reference: str) -> dict[tuple[str, str, str, str], Found]:
     """Average over seeds and cases; by point, rule, metric and method."""
     values = over_seeds(values_by_seed(finished).values())
-    tests = {(test.rule, test.metric, test.first): test for test in against(values, _REFERENCE)}
+    tests = {(test.rule, test.metric, test.first): test for test in against(values, reference)}
     found = {}
     for one in values:
         scores = [score for score in one.by_case.values() if score is not None]
@@ -100,15 +103,15 @@ def find(finished: Sequence[Finished]) -> dict[tuple[str, str, str, str], Found]
         mean = sum(scores) / len(scores) if scores else None
         tested = (test.mean_difference, test.p) if test else (None, None)
         found["own", one.rule, one.metric, one.method] = Found(mean, *tested)
-    for row in at_points(finished, _REFERENCE):
+    for row in at_points(finished, reference):
         key = (row.point, row.rule, row.metric, row.method)
         found[key] = Found(row.mean, row.mean_difference, row.p)
     return found
 
 
-def print_means(finished: Sequence[Finished]) -> None:
+def print_means(finished: Sequence[Finished], reference: str) -> None:
     """Print a row for each method."""
-    found = find(finished)
+    found = find(finished, reference)
     columns = [(at, *score) for at, scores in _COLUMNS.items() for score in scores]
     heads = (f"{rule} {metric}, {_POINTS[at]} |" for at, rule, metric in columns)
     print("| method | trainings |", *heads)
@@ -118,17 +121,19 @@ def print_means(finished: Sequence[Finished]) -> None:
         print(f"| {method} | {trainings} |", *shown)
 
 
-def print_each(finished: Sequence[Finished]) -> None:
+def print_each(finished: Sequence[Finished], reference: str) -> None:
     """Print the reference, and how far each training is above it."""
     seeds = sorted({one.cell.seed for one in finished})
-    by_seed = [find([one for one in finished if one.cell.seed == seed]) for seed in seeds]
+    by_seed = [
+        find([one for one in finished if one.cell.seed == seed], reference) for seed in seeds
+    ]
     print("| method | score |", *(f"{number} |" for number, _ in enumerate(seeds, 1)))
     print("|---" * (2 + len(seeds)) + "|")
-    for method in dict.fromkeys([_REFERENCE, *(one.cell.method for one in finished)]):
+    for method in dict.fromkeys([reference, *(one.cell.method for one in finished)]):
         for at, scores in _COLUMNS.items():
             for rule, metric in scores:
                 rows = (found.get((at, rule, metric, method)) for found in by_seed)
-                shown = (_of_seed(row, method == _REFERENCE) for row in rows)
+                shown = (_of_seed(row, method == reference) for row in rows)
                 print(f"| {method} | {rule} {metric}, {_POINTS[at]} |", " | ".join(shown), "|")
 
 

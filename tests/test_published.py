@@ -120,7 +120,7 @@ def test_the_scores_over_both_machines_are_those_of_the_trainings(finished, agai
     shown = documented("docs/comparing.md", "Trained again")
     everything = together([finished, again])
     everything = [one for one in everything if one.cell.method in shown]
-    assert len(everything) == 6 * len(shown) == 12
+    assert len(everything) == 6 * len(shown) == 18
     assert_same_scores(shown, everything)
 
 
@@ -159,16 +159,17 @@ def test_no_path_of_a_machine_is_in_an_archive(unpacked, name):
 
 def test_both_machines_are_tabulated_as_the_page_says(unpacked):
     folders = [word for folder in unpacked.values() for word in ("--compared", str(folder))]
-    said = CliRunner().invoke(main, [*folders, "--method", "Dice + 3 (1 - F)"])
+    methods = ["--method", "component-exact", "--method", "Dice + 3 (1 - F)"]
+    said = CliRunner().invoke(main, [*folders, *methods])
     assert said.exit_code == 0
-    last = said.output.split("\nall: 12 trainings\n")[1]
+    last = said.output.split("\nall: 18 trainings\n")[1]
     page = documented("docs/comparing.md", "Trained again")
     for method, scores in page.items():
         row = next(line for line in last.splitlines() if line.startswith(f"| {method} |"))
         assert row.split(" | ")[1] == "6"
         assert [cell.split()[0] for cell in row.split(" | ")[2:5]] == scores[:3]
     printed = gains(last.split("of its seed and machine\n")[1])
-    assert len(printed) == 8
+    assert len(printed) == 16
     shown = gains((ROOT / "docs/comparing.md").read_text(encoding="utf-8"))
     assert len(shown) == 7
     assert all(row in printed for row in shown)
