@@ -147,7 +147,7 @@ def _try(case: Case, folder: Path, options: Options, threads: int) -> Outcome | 
 
 def _bring(case: Case, folder: Path, options: Options, threads: int) -> Outcome:
     """Preprocess a case, unless its folder is complete."""
-    files = _sources(case)
+    files = (case.time1, case.time2, case.truth, case.brain_mask)
     made_from = {
         "options": options._asdict(),
         "sources": [str(path.absolute()) if path else "" for path in files],
@@ -176,10 +176,6 @@ def _bring(case: Case, folder: Path, options: Options, threads: int) -> Outcome:
     # this file comes last: where it is, the case is complete
     write_json(folder / NOTE, {**made_from, "outcome": outcome._asdict()})
     return outcome
-
-
-def _sources(case: Case) -> list[Path | None]:
-    return [case.time1, case.time2, case.truth, case.brain_mask]
 
 
 def _read_outcome(path: Path, made_from: dict[str, Any]) -> Outcome | None:
