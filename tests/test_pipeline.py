@@ -122,7 +122,7 @@ def test_subtraction_is_fitted_on_the_cases_of_other_splits(tiny_cohort, tmp_pat
     )
     assert re.search(rf"{said} in 1 case \(", printed)
     names = sorted(path.name for path in (tmp_path / "found").iterdir())
-    assert names == ["case3", "config.toml"]
+    assert names == ["case3", "config.toml", "inputs.json"]
 
 
 def test_a_network_trains_without_the_learned_term(tiny_cohort, tmp_path, run):

@@ -141,12 +141,7 @@ def test_predict_as_a_function_raises_after_the_last_case(work):
     settings = PredictSettings(baseline="empty", cohort=Path("cohort"), out=Path("new"))
     with pytest.raises(InputError, match="case p0: "):
         predict(settings)
-    assert sorted(path.name for path in Path("new").iterdir()) == [
-        "config.toml",
-        "inputs.json",
-        "p1",
-        "p2",
-    ]
+    assert sorted(path.name for path in Path("new").glob("p*")) == ["p1", "p2"]
 
 
 def test_predict_refuses_a_cohort_of_broken_cases(refuses):
