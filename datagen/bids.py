@@ -87,8 +87,9 @@ def _session(scan: Path) -> str:
 def _in_order(subject: Path, scans: Iterable[Path]) -> list[Path]:
     """Sort scans by the dates of their sessions, or by numbers where only these tell them apart."""
     of_session = {_session(scan): scan for scan in scans}
-    dates = _dates(subject / f"{subject.name}_sessions.tsv")
-    if len({dates[name] for name in of_session if name in dates}) == len(of_session):
+    listed = subject / f"{subject.name}_sessions.tsv"
+    dates = {name: date for name, date in _dates(listed).items() if name in of_session}
+    if len(set(dates.values())) == len(of_session):
         return [of_session[name] for name in sorted(of_session, key=dates.__getitem__)]
     alike = {re.sub(r"\d+|(?<=^ses-)[A-Za-z]$", "", name) for name in of_session}
     if len(alike) > 1:
@@ -97,7 +98,14 @@ def _in_order(subject: Path, scans: Iterable[Path]) -> list[Path]:
             f"the earlier one; give each its acq_time in {subject.name}_sessions.tsv, or name the "
             "visits in a cohort.csv"
         )
-    return [of_session[name] for name in sorted(of_session, key=_as_people_count)]
+    order = sorted(of_session, key=_as_people_count)
+    known = [dates[name] for name in order if name in dates]
+    if known != sorted(known):
+        raise InputError(
+            f"case {subject.name}: the dates in {listed} contradict the numbers of the sessions; "
+            "correct them, or give each session one"
+        )
+    return [of_session[name] for name in order]
 
 
 def _dates(path: Path) -> dict[str, datetime]:
@@ -108,7 +116,7 @@ def _dates(path: Path) -> dict[str, datetime]:
             date = datetime.fromisoformat(row.get("acq_time", ""))
         except ValueError:  # "n/a", as BIDS writes what is not known
             continue
-        found[row.get("session_id", "")] = date.replace(tzinfo=None)
+        found[f"ses-{row.get('session_id', '').removeprefix('ses-')}"] = date.replace(tzinfo=None)
     return found
 
 

@@ -69,7 +69,7 @@ def read_parts(visit: Visit, spacing_mm: float, rng: np.random.Generator) -> Par
         if image and not volumes.same_grid(image, flair):
             raise InputError(f"{path} and {visit.flair} lie on different grids; register them")
     if brain_mask is None:
-        volumes.require_positive(visit.flair, np.asanyarray(flair.dataobj), "give a brain_mask")
+        volumes.require_positive(visit.flair, np.asanyarray(flair.dataobj), volumes.NO_BRAIN)
     grid = volumes.working_grid_of(visit.flair, flair, spacing_mm)
     signal = resample(flair, grid)
     brain = _brain(signal, brain_mask, grid)

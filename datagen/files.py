@@ -112,7 +112,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, object]], columns: Itera
 
 
 def read_table(path: Path, separator: str = ",") -> list[dict[str, str]]:
-    """Read a CSV file with a header line, or one of another separator.
+    """Read a CSV file with a header line, or one of tabs, in which quotes are letters.
 
     Raises InputError where it is missing or not text, two of its columns have one name, or a row
     has more or fewer cells than the header.
@@ -120,26 +120,30 @@ def read_table(path: Path, separator: str = ",") -> list[dict[str, str]]:
     require_file(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream, delimiter=separator)
+            if separator == ",":
+                table = csv.DictReader(stream)
+            else:
+                table = csv.DictReader(stream, delimiter=separator, quoting=csv.QUOTE_NONE)
             heads = table.fieldnames or []
             if twice := next((head for head in heads if list(heads).count(head) > 1), None):
                 raise InputError(f"{path}: two columns are named '{twice}'; remove one")
             rows = list(table)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not a CSV table ({error})") from error
-    _refuse_ragged(rows, path)
+    _refuse_ragged(rows, path, separator)
     return rows
 
 
-def _refuse_ragged(rows: Iterable[Mapping[Any, object]], path: Path) -> None:
+def _refuse_ragged(rows: Iterable[Mapping[Any, object]], path: Path, separator: str) -> None:
     """Refuse rows of too many cells, which `csv` keeps under None, or too few, filled by None."""
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
             column, cell = next(iter(row.items()))
             kind = "more" if None in row else "fewer"
+            hint = ", and quote one that holds a comma" if separator == "," else ""
             raise InputError(
                 f"{path}: row {number} below the header, {column} '{cell}', has {kind} cells than "
-                "the header; give each column a cell, and quote one that holds a comma"
+                f"the header; give each column a cell{hint}"
             )
 
 
@@ -148,17 +152,18 @@ def visible_below(folder: Path) -> Iterator[Path]:
 
     Linked folders are followed, each once.
     """
-    seen = set()
-    for here, folders, files in os.walk(folder, followlinks=True):
-        place = Path(here)
-        if (real := place.resolve()) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        shown = [name for name in folders if not name.startswith(".")]
-        yield from (place / name for name in (*shown, *files) if not name.startswith("."))
-        # a folder before the links to it
-        folders[:] = sorted(shown, key=lambda name: ((place / name).is_symlink(), name))
+    seen, waiting = set[Path](), [folder]
+    while waiting:  # linked folders after all others, so that a file has its own name
+        for here, folders, files in os.walk(waiting.pop(0)):
+            place = Path(here)
+            if (real := place.resolve()) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            shown = (name for name in files if not name.startswith("."))
+            yield from (place / name for name in (*folders, *shown))
+            waiting += [place / name for name in folders if (place / name).is_symlink()]
 
 
 def require_file(path: Path) -> Path:

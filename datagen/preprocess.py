@@ -185,7 +185,7 @@ def _read_outcome(path: Path, made_from: dict[str, Any]) -> Outcome | None:
     for key in ("options", "sources"):
         if known[key] != made_from[key]:
             raise InputError(f"{path.parent} was made with other {key}; choose another --out")
-    if known["contents"] != made_from["contents"]:
+    if known["contents"] not in ("", made_from["contents"]):  # an earlier version kept none
         raise InputError(
             f"{path.parent} was made of files that were replaced since; delete it, and go on with "
             "--resume"

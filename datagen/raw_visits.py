@@ -23,6 +23,7 @@ from datagen.volumes import Grid
 Result = TypeVar("Result")
 
 _MARGIN_MM = 5.0
+_NORMALISED = "which would be lost; give the scan as it came, not normalised"
 _DARKEST = 1e-3  # share of the brightest percent: 0 is what lies outside the brain
 
 
@@ -61,7 +62,7 @@ def prepare(case: Case, options: Options) -> Prepared:
         signal = np.asanyarray(visit.dataobj)
         if not (signal > 0).any():
             raise InputError(f"{path} holds nothing above 0; is it the right file?")
-        volumes.require_positive(path, signal, "give the scan as it came, not normalised")
+        volumes.require_positive(path, signal, _NORMALISED)
     if not options.register and not volumes.same_grid(*visits):
         how = difference(visits[0], visits[1], "leave --no-register out")
         raise InputError(f"{case.time1} and {case.time2} {how}")

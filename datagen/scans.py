@@ -117,7 +117,7 @@ def _nonzero(time1: nib.Nifti1Image, time2: nib.Nifti1Image, case: Case) -> nib.
     brain = np.ones(time2.shape, bool)
     for path, scan in ((case.time1, time1), (case.time2, time2)):
         signal = np.asanyarray(scan.dataobj)
-        volumes.require_positive(path, signal, "give a brain_mask")
+        volumes.require_positive(path, signal, volumes.NO_BRAIN)
         if not (signal > 0).any():
             raise InputError(f"{path} is empty: it has no value above 0")
         brain &= signal > 0

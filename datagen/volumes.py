@@ -21,9 +21,10 @@ _AFFINE_TOLERANCE_MM = 1e-2
 _CLIP_Z = 8.0
 _MOST_VOXELS = 1024**3
 _DESCRIPTION = 79  # characters of a NIfTI header, without the closing 0
-# a skull-stripped head leaves more than half of its box empty; the largest skulls hold two litres
 # a few voxels, or a little below zero, are what interpolation leaves
 _MOST_NEGATIVE, _CLEARLY_NEGATIVE = 0.01, -0.1  # share of voxels; of the brightest signal
+NO_BRAIN = "so that its brain cannot be told from what lies around it; give a brain_mask"
+# a skull-stripped head leaves more than half of its box empty; the largest skulls hold two litres
 _MOST_BRAIN, _MOST_BRAIN_LITRES = 0.9, 2.4
 
 
@@ -184,14 +185,11 @@ def require_stripped(path: Path, signal: Bool[np.ndarray, "x y z"], grid: Grid) 
         )
 
 
-def require_positive(path: Path, signal: np.ndarray, advice: str) -> None:
-    """Raise InputError where values are clearly below 0, so that 0 is not what lies outside."""
+def require_positive(path: Path, signal: np.ndarray, told: str) -> None:
+    """Raise InputError, with what is `told` then, where values are clearly below 0."""
     limit = _CLEARLY_NEGATIVE * max(float(np.percentile(signal, 99.5)), 0.0)
     if (signal < limit).mean() > _MOST_NEGATIVE:
-        raise InputError(
-            f"{path} has values below 0, so that its brain cannot be told from what lies around "
-            f"it; {advice}"
-        )
+        raise InputError(f"{path} has values below 0, {told}")
 
 
 def same_grid(first: nib.Nifti1Image, second: nib.Nifti1Image) -> bool:

@@ -1,6 +1,7 @@
 """One cell of the table: train, predict the test cases, score them; go on where it stopped."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -150,6 +151,7 @@ def _seconds_before(note: Path, last: Path) -> _Before:
 
 
 def _score(settings: CompareSettings, cohort: Path, folder: Path) -> None:
+    shutil.rmtree(folder / "scores", ignore_errors=True)  # of a call that was cut off
     scored = evaluate(
         EvaluateSettings(
             truth=cohort,

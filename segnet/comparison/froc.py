@@ -59,14 +59,16 @@ def ltpr_at(curve: Sequence[FrocPoint], false_lesions: float) -> float | None:
     none has as many: at low thresholds lesions grow together, and there may be fewer false ones.
     """
     downwards = sorted(curve, key=lambda point: -point.threshold)
+    if not downwards or downwards[0].false_lesions_per_patient > false_lesions:
+        return None
     for above, below in pairwise(downwards):
         ends = above.false_lesions_per_patient, below.false_lesions_per_patient
-        if not ends[0] <= false_lesions <= ends[1]:
-            continue
-        if above.ltpr is None or below.ltpr is None:
-            return None
-        return float(np.interp(false_lesions, ends, (above.ltpr, below.ltpr)))
-    return None
+        if ends[0] == false_lesions:
+            return above.ltpr
+        if above.ltpr is not None and below.ltpr is not None and ends[1] > false_lesions:
+            return float(np.interp(false_lesions, ends, (above.ltpr, below.ltpr)))
+    last = downwards[-1]
+    return last.ltpr if last.false_lesions_per_patient == false_lesions else None
 
 
 def found_sheet(rows: Sequence[FoundAt]) -> Sheet:

@@ -107,7 +107,8 @@ def _require_trainable(settings: CompareSettings, name: str) -> None:
     if method.baseline:
         return
     try:
-        training.require_possible(train_settings(method, settings.cohort, settings.out, 0))
+        out = Cell(name, 0, 0).folder(settings.out) / "run"
+        training.require_possible(train_settings(method, settings.cohort, out, 0))
     except InputError as error:
         raise InputError(
             f"method '{name}': {error} (--method, once for each, takes others of the table alone)"

@@ -126,6 +126,37 @@ def test_names_that_do_not_tell_the_order_are_refused(bids, names):
         read_cohort(bids)
 
 
+def test_dates_that_contradict_the_numbers_are_refused(bids):
+    for name in ("1", "2", "3"):
+        bids_scan(bids, "sub-01", f"ses-{name}")
+    dates(bids, "sub-01", ("ses-1", "2022-01-01"), ("2", "2021-01-01"), ("ses-3", "n/a"))
+    with pytest.raises(InputError, match=r"sessions\.tsv contradict the numbers"):
+        read_cohort(bids)
+
+
+def test_a_list_of_sessions_has_no_quotes(bids):
+    first, second = (bids_scan(bids, "sub-01", f"ses-{name}") for name in ("base", "after"))
+    listed = bids / "sub-01" / "sub-01_sessions.tsv"
+    rows = ("session_id\tnote\tacq_time", 'base\t"5 mm\t2020-01-01', "after\t\t2021-01-01")
+    listed.write_text("\n".join(rows) + "\n")
+    (case,) = read_cohort(bids)
+    assert (case.time1, case.time2) == (first, second)
+    listed.write_text("session_id\tacq_time\nbase\t2020-01-01\t\n")
+    with pytest.raises(InputError, match=r"more cells than the header; give each column a cell$"):
+        read_cohort(bids)
+
+
+def test_a_link_does_not_take_the_place_of_its_folder(bids):
+    for session in ("ses-01", "ses-02"):
+        bids_scan(bids, "sub-01", session)
+    derived = bids / "derivatives" / "experts"
+    truth = bids_scan(derived, "sub-01", "ses-02", "label-lesion_desc-new_mask")
+    (bids / "code").mkdir()
+    (bids / "code" / "newest").symlink_to(derived / "sub-01" / "ses-02")
+    (case,) = read_cohort(bids)
+    assert case.truth == truth
+
+
 def test_masks_below_a_linked_folder_are_found(bids, tmp_path_factory):
     for session in ("ses-01", "ses-02"):
         bids_scan(bids, "sub-01", session)

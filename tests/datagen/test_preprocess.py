@@ -1,3 +1,4 @@
+import json
 import shutil
 import sys
 
@@ -159,6 +160,11 @@ def test_a_finished_case_is_kept_and_other_options_are_refused(raw, prepared, ru
     failed = _refused(raw, "--out", prepared, "--resume")
     assert "was made of files that were replaced since; delete it" in failed
     truth.write_bytes(kept)
+    older = json.loads(text)
+    del older["contents"]
+    note.write_text(json.dumps(older))
+    run("datagen", "preprocess", raw, "--out", prepared, "--resume")
+    assert json.loads(note.read_text()) == older
     note.write_text(text[: len(text) // 2])
     failed = _refused(raw, "--out", prepared, "--resume")
     assert f"{note} is damaged; delete {note.parent}, and go on with" in failed

@@ -57,6 +57,15 @@ def test_where_lesions_grow_together_the_higher_threshold_counts():
     assert ltpr_at(found, 2.0) == pytest.approx(0.6)
 
 
+def test_the_highest_threshold_of_a_number_counts():
+    assert ltpr_at(curve((0.7, 3.0, 0.6), (0.9, 3.0, 0.4)), 3.0) == pytest.approx(0.4)
+    assert ltpr_at(curve((0.9, 3.0, 0.4)), 3.0) == pytest.approx(0.4)
+
+
+def test_a_highest_threshold_with_more_false_lesions_leaves_a_number_open():
+    assert ltpr_at(curve((0.9, 5.0, 0.4), (0.7, 2.0, 0.6), (0.5, 4.0, 0.8)), 3.0) is None
+
+
 @pytest.mark.parametrize("false_lesions", [0.5, 7.0])
 def test_a_number_that_no_threshold_leads_to_is_left_open(false_lesions):
     assert ltpr_at(curve((0.2, 6.0, 0.9), (0.8, 1.0, 0.4)), false_lesions) is None
