@@ -8,13 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Integer, Shaped
 
 from datagen.boxes import foreground_box
+from datagen.overlaps import count_overlaps, detected
 
 Rule = Literal["overlap", "geo", "msseg2"]
 
-# the challenge's detection rule, Commowick et al., MSSEG-2 evaluation criteria (2021)
-_MIN_FRACTION = 0.1  # alpha: share of a lesion that must be covered
-_MAX_OUTSIDE = 0.7  # beta: share of a covering component that may lie outside every lesion
-_EXPLAINED = 0.65  # gamma: share of the overlap after which no further component is looked at
 _MSSEG2_MIN_VOLUME_MM3 = 3.0
 
 _LARGE = 10**6  # voxels from which on it pays to look for the lesions' box first
@@ -65,18 +62,6 @@ class Lesions(NamedTuple):
         labels.ravel()[self.voxels] = owner
         sizes = np.concatenate([[0], self.sizes[keep]])
         return Lesions(labels, self.voxels[owner > 0], sizes, self.is_empty)
-
-
-class Overlaps(NamedTuple):
-    """Pairs of lesions of two masks that share voxels, by their labels, and how many voxels."""
-
-    lesion: Integer[np.ndarray, " pairs"]
-    other: Integer[np.ndarray, " pairs"]
-    voxels: Integer[np.ndarray, " pairs"]
-
-    def swapped(self) -> "Overlaps":
-        """Return the pairs as the other mask sees them."""
-        return Overlaps(self.other, self.lesion, self.voxels)
 
 
 class Matching(NamedTuple):
@@ -259,17 +244,6 @@ def match_lesions(
     return match_found(truths, predictions, rule)
 
 
-def count_overlaps(
-    lesions: Integer[np.ndarray, " voxels"],
-    others: Integer[np.ndarray, " voxels"],
-    other_labels: int,
-) -> Overlaps:
-    """Count the voxels of each pair of labels; entries of both belong to the same voxel."""
-    joint = lesions.astype(np.int64) * other_labels + others
-    pairs, voxels = np.unique(joint, return_counts=True)
-    return Overlaps(pairs // other_labels, pairs % other_labels, voxels)
-
-
 def match_found(truths: Lesions, predictions: Lesions, rule: Rule) -> Matching:
     """Decide for every lesion of two masks on one grid, found under the rule, whether it is hit."""
     # every step looks at voxels of lesions alone, never at the volume
@@ -278,8 +252,8 @@ def match_found(truths: Lesions, predictions: Lesions, rule: Rule) -> Matching:
     if rule == "msseg2":
         overlaps = count_overlaps(*shared, predictions.sizes.size)
         hits = (
-            _detected(overlaps, truths, predictions),
-            _detected(overlaps.swapped(), predictions, truths),
+            detected(overlaps, truths.sizes, predictions.sizes),
+            detected(overlaps.swapped(), predictions.sizes, truths.sizes),
         )
     else:
         hits = _flags(shared[0], truths.sizes.size), _flags(shared[1], predictions.sizes.size)
@@ -290,23 +264,3 @@ def _flags(hit_labels: Integer[np.ndarray, " voxels"], labels: int) -> Bool[np.n
     flags = np.zeros(labels, bool)
     flags[hit_labels] = True
     return flags[1:]
-
-
-def _detected(
-    overlaps: Overlaps, lesions: Lesions, others: Lesions
-) -> Bool[np.ndarray, " lesions"]:
-    """Official detection: which of the lesions the other mask's components detect."""
-    count, other_count = lesions.sizes.size, others.sizes.size
-    covered = np.bincount(overlaps.lesion, overlaps.voxels, minlength=count)
-    inside = np.bincount(overlaps.other, overlaps.voxels, minlength=other_count)
-    outside = 1 - inside / np.maximum(others.sizes, 1)
-    # each lesion's components by decreasing overlap; equal ones by their number
-    order = np.lexsort((overlaps.other, -overlaps.voxels, overlaps.lesion))
-    lesion, voxels = overlaps.lesion[order], overlaps.voxels[order]
-    before = np.cumsum(voxels) - voxels
-    first = np.searchsorted(lesion, lesion)
-    explained = (before - before[first]) / covered[lesion]
-    strays = (explained < _EXPLAINED) & (outside[overlaps.other[order]] > _MAX_OUTSIDE)
-    refused = np.bincount(lesion, strays, minlength=count) > 0
-    detected: np.ndarray = (covered > _MIN_FRACTION * lesions.sizes) & ~refused
-    return detected[1:]

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float, Integer
 from nibabel.affines import apply_affine
 
-from datagen.lesions import Matching, Rule, count_overlaps
+from datagen.lesions import Matching, Rule
+from datagen.overlaps import count_overlaps
 from datagen.volumes import Grid
 
 Side = Literal["truth", "predicted"]

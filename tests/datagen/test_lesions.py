@@ -231,22 +231,6 @@ def test_masks_of_different_shapes_are_refused(rule):
         score_lesions(line(3), line(4), rule)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
-def test_masks_of_0_and_1_are_masks(dtype):
-    truth, prediction = line(9, (0, 3), (5, 7)), line(9, (0, 2))
-    expected = score_lesions(truth, prediction)
-    assert score_lesions(truth.astype(dtype), prediction.astype(dtype)) == expected
-
-
-@pytest.mark.parametrize("value", [2, 256, 0.7, np.nan, -1])
-def test_what_is_no_mask_is_refused(value):
-    volume = np.where(line(9, (0, 3)), value, 0)
-    with pytest.raises(ValueError, match="a prediction of booleans, or of 0 and 1, is needed"):
-        score_lesions(line(9, (0, 3)), volume)
-    with pytest.raises(ValueError, match="a truth of booleans"):
-        score_lesions(volume, line(9, (0, 3)))
-
-
 # the boundaries of the official rule
 
 

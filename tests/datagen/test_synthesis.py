@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 
 from datagen.cohort import read_cohort
-from datagen.decomposition import Parts, Patch, read_parts, take_apart
+from datagen.decomposition import Parts, Patch, take_apart
 from datagen.errors import InputError
 from datagen.growth import draw_core, drop_crumbs
 from datagen.lenders import FILE_NAME, read_lenders
@@ -15,7 +15,7 @@ from datagen.phantom import misregister
 from datagen.scans import read_scans
 from datagen.synthesis import Course, synthesise_case, thicken_slices
 from datagen.synthetic_cohort import SynthesisSettings, _clean_numbers
-from datagen.visits import Visit, list_visits
+from datagen.visits import Visit
 from datagen.volumes import Grid
 
 EDGE = 56
@@ -245,38 +245,6 @@ def test_lenders_without_their_column_are_refused(tmp_path):
     (tmp_path / FILE_NAME).write_text("case,donor\nsynthetic001,a\n")
     with pytest.raises(InputError, match="columns case and patient are needed"):
         read_lenders(tmp_path / "cohort.csv")
-
-
-def test_a_scan_with_its_skull_is_refused(singles):
-    path = singles / "p0/flair.nii.gz"
-    image = nib.load(path)
-    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + np.int16(200), np.eye(4)), path)
-    with pytest.raises(InputError, match=r"is not skull-stripped: .* give a brain_mask"):
-        read_parts(list_visits(singles)[0], 1.0, np.random.default_rng(0))
-
-
-def test_a_scan_with_values_below_zero_needs_a_brain_mask(singles):
-    path = singles / "p0/flair.nii.gz"
-    scan = np.asarray(nib.load(path).dataobj, np.float32)
-    nib.save(nib.Nifti1Image(scan - np.median(scan[scan > 0]) * (scan > 0), np.eye(4)), path)
-    with pytest.raises(InputError, match=r"has values below 0, .* give a brain_mask"):
-        read_parts(list_visits(singles)[0], 1.0, np.random.default_rng(0))
-
-
-def test_a_mask_on_another_grid_is_refused(singles):
-    path = singles / "p0/ground_truth.nii.gz"
-    nib.save(nib.Nifti1Image(np.zeros((9, 9, 9), np.uint8), np.eye(4)), path)
-    with pytest.raises(InputError, match="lie on different grids"):
-        read_parts(list_visits(singles)[0], 1.0, np.random.default_rng(0))
-
-
-def test_real_scans_are_taken_apart(shared):
-    visit = list_visits(shared / "data/cross_sectional")[0]
-    parts = read_parts(visit, 2.0, np.random.default_rng(0))
-    assert 0.8e6 < parts.brain.sum() * 8 < 1.8e6  # mm³ of a brain
-    assert len(parts.lesions) > 5
-    excess = [lesion.patch.excess[lesion.patch.mask].mean() for lesion in parts.lesions]
-    assert np.median(excess) > 0.5
 
 
 @pytest.mark.parametrize("scans", [2, 4, 20])
