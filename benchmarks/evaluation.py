@@ -9,16 +9,18 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from benchmarks.machine import describe
 from datagen.layouts import Case
+from datagen.lesions import Rule
 from datagen.shell import SentenceCommand
 from segnet.evaluation.case import Choices, evaluate_case, score_rules, score_voxels_and_surfaces
 from segnet.evaluation.pairs import Found, Job, read_pair
 
-_RULES = ("overlap", "geo", "msseg2")
+_RULES: tuple[Rule, ...] = ("overlap", "geo", "msseg2")
 _THRESHOLDS = tuple(step / 10 for step in range(1, 10))
 _SIZES_MM3 = (0.0, 3.0, 10.0, 30.0, 100.0)
 
@@ -74,7 +76,7 @@ def compare(python: str, truth: Path, prediction: Path, repeats: int) -> None:
     """Run both sides in turn, each in a process of its own, on one thread, and print both."""
     script = Path(__file__).with_name("evaluation_peers.py")
     single = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    answers = {}
+    answers: dict[str, dict[str, Any]] = {}
     for interpreter in (sys.executable, python):
         words = [interpreter, str(script), str(truth), str(prediction), str(repeats)]
         done = subprocess.run(words, env=single, capture_output=True, text=True, check=True)

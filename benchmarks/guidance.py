@@ -39,9 +39,7 @@ class PartlyGuided(LesionWiseLoss):
         """Return F̂ of each sample, of one class."""
         if not (torch.is_grad_enabled() and probability.requires_grad):
             return super().estimated_f1(probability, truth, maps)
-        f1: Tensor = _PartlyGuidedEstimate.apply(  # type: ignore[no-untyped-call]
-            probability, truth, self.estimator, self.parts
-        )
+        f1: Tensor = _PartlyGuidedEstimate.apply(probability, truth, self.estimator, self.parts)
         return f1
 
 

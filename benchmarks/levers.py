@@ -4,7 +4,7 @@ import math
 import shutil
 import statistics
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import click
@@ -125,7 +125,11 @@ def main(
             contrast_weight=chosen.contrast,
             density_weight=chosen.density,
         )
-        changed = {"_BETWEEN": chosen.between, "_FADED": chosen.faded, "EstimatorTask": SlopeTask}
+        changed: dict[str, Any] = {
+            "_BETWEEN": chosen.between,
+            "_FADED": chosen.faded,
+            "EstimatorTask": SlopeTask,
+        }
         with patch.multiple(training, **changed), patch.object(SlopeTask, "weight", chosen.slope):
             training.train(settings)
         measured = EvaluateSettings(

@@ -92,7 +92,7 @@ def train_shortly(
     curve: list[float] = []
     task.log = lambda name, value, **_: curve.append(float(value)) if "dice_loss" in name else None
     optimiser = task.configure_optimizers()["optimizer"]
-    for batch in DataLoader(samples, batch_size=settings.batch):
+    for batch in DataLoader(samples, batch_size=settings.batch):  # type: ignore[arg-type]
         take_step(task, optimiser, batch)
     return curve
 

@@ -104,7 +104,7 @@ def make_step(plan: LossPlan, sample: PatchSample) -> Callable[[], None]:
     torch.manual_seed(0)
     network = build_unet("siamese", 16).to(sample.visits.device)
     task = SegmentationTask(network, None, plan, EDGE, Optimisation(1e-3))
-    task.log = lambda *_, **__: None  # type: ignore[method-assign]
+    task.log = lambda *_, **__: None
     optimiser = task.configure_optimizers()["optimizer"]
 
     def step() -> None:
