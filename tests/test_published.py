@@ -116,6 +116,13 @@ def test_the_scores_at_one_half_are_those_of_the_trainings(again):
     assert_same_scores(shown, again)
 
 
+def test_the_scores_of_a_heavier_rival_are_those_of_the_trainings(again):
+    shown = documented("docs/comparing.md", "A heavier rival")
+    again = [one for one in again if one.cell.method in shown]
+    assert len(again) == 3 * len(shown) == 12
+    assert_same_scores(shown, again)
+
+
 def test_the_scores_over_both_machines_are_those_of_the_trainings(finished, again):
     shown = documented("docs/comparing.md", "Trained again")
     everything = together([finished, again])
