@@ -116,6 +116,13 @@ def test_the_scores_at_one_half_are_those_of_the_trainings(again):
     assert_same_scores(shown, again)
 
 
+def test_the_scores_of_longer_trainings_are_those_of_the_trainings(again):
+    shown = documented("docs/comparing.md", "Twice the steps")
+    again = [one for one in of_seeds(again, 0) if one.cell.method in shown]
+    assert len(again) == len(shown) == 4
+    assert_same_scores(shown, again)
+
+
 def test_the_scores_of_a_heavier_rival_are_those_of_the_trainings(again):
     shown = documented("docs/comparing.md", "A heavier rival")
     again = [one for one in again if one.cell.method in shown]
