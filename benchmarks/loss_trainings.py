@@ -92,6 +92,7 @@ def train_shortly(
     curve: list[float] = []
     task.log = lambda name, value, **_: curve.append(float(value)) if "dice_loss" in name else None
     optimiser = task.configure_optimizers()["optimizer"]
+    # a list has all that is asked of a data set
     for batch in DataLoader(samples, batch_size=settings.batch):  # type: ignore[arg-type]
         take_step(task, optimiser, batch)
     return curve

@@ -109,24 +109,21 @@ def test_the_scores_of_every_loss_are_those_of_the_trainings(finished):
     assert_same_scores(shown, finished)
 
 
-def test_the_scores_at_one_half_are_those_of_the_trainings(again):
-    shown = documented("docs/estimator.md", "At one half")
-    again = [one for one in again if one.cell.method in shown]
-    assert len(again) == 3 * len(shown) == 15
-    assert_same_scores(shown, again)
-
-
-def test_the_scores_of_longer_trainings_are_those_of_the_trainings(again):
-    shown = documented("docs/comparing.md", "Twice the steps")
-    again = [one for one in of_seeds(again, 0) if one.cell.method in shown]
-    assert len(again) == len(shown) == 4
-    assert_same_scores(shown, again)
-
-
-def test_the_scores_of_a_heavier_rival_are_those_of_the_trainings(again):
-    shown = documented("docs/comparing.md", "A heavier rival")
-    again = [one for one in again if one.cell.method in shown]
-    assert len(again) == 3 * len(shown) == 12
+@pytest.mark.parametrize(
+    ("page", "heading", "seeds", "methods"),
+    [
+        ("docs/estimator.md", "At one half", (0, 1, 2), 5),
+        ("docs/comparing.md", "Twice the steps", (0,), 4),
+        ("docs/comparing.md", "A heavier rival", (0, 1, 2), 4),
+    ],
+)
+def test_the_scores_of_the_second_machine_are_those_of_the_trainings(
+    again, page, heading, seeds, methods
+):
+    shown = documented(page, heading)
+    again = [one for one in of_seeds(again, *seeds) if one.cell.method in shown]
+    assert len(shown) == methods
+    assert len(again) == len(seeds) * methods
     assert_same_scores(shown, again)
 
 

@@ -65,7 +65,9 @@ def ltpr_at(curve: Sequence[FrocPoint], false_lesions: float) -> float | None:
         ends = above.false_lesions_per_patient, below.false_lesions_per_patient
         if ends[0] == false_lesions:
             return above.ltpr
-        if above.ltpr is not None and below.ltpr is not None and ends[1] > false_lesions:
+        if ends[1] > false_lesions:
+            if above.ltpr is None or below.ltpr is None:
+                return None
             return float(np.interp(false_lesions, ends, (above.ltpr, below.ltpr)))
     last = downwards[-1]
     return last.ltpr if last.false_lesions_per_patient == false_lesions else None
