@@ -166,7 +166,8 @@ def watch_gpu(recipe: TrainSettings) -> None:
     """Print how busy a training keeps the GPU: what four epochs more take, less reading and end."""
     print(f"\n'segnet train' on {recipe.cohort}, with drawing and validation")
     for alpha in (0.0, 3.0):
-        settings = recipe.model_copy(update={"alpha": alpha, "alpha_warmup_epochs": 0})
+        always = {"alpha": alpha, "alpha_warmup_epochs": 0, "alpha_finish_share": 0.0}
+        settings = recipe.model_copy(update=always)
         (short, inside_short), (long, inside_long) = (watched(settings, 2), watched(settings, 6))
         patches, taken = 4 * settings.steps_per_epoch * settings.batch, long - short
         print(

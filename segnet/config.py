@@ -36,7 +36,13 @@ class TrainSettings(Settings):
         5, description="Epochs of Dice alone before F̂ is switched on.", ge=0
     )
     alpha_ramp_epochs: int = Field(
-        2, description="Epochs in which α rises to its value after that.", ge=0
+        2, description="Epochs in which α rises to its value, and falls from it.", ge=0
+    )
+    alpha_finish_share: float = Field(
+        0.3,
+        description="Share of the epochs, the last ones, with Dice alone, F̂ switched off again.",
+        ge=0,
+        lt=1,
     )
     trust_gate: bool = Field(
         True, description="Weigh each patch's F̂ by how close it is to the exact score."
@@ -74,6 +80,12 @@ class TrainSettings(Settings):
     )
     loss_warmup_epochs: int = Field(
         0, description="Epochs of the region loss alone before that one is added.", ge=0
+    )
+    loss_finish_share: float = Field(
+        0.0,
+        description="Share of the epochs, the last ones, with the region loss alone again.",
+        ge=0,
+        lt=1,
     )
     region_schedule: RegionSchedule = Field(
         "linear", description="Fall of the region's weight a(t) beside a distance loss."

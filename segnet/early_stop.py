@@ -7,13 +7,18 @@ from pytorch_lightning.callbacks import Callback
 
 from segnet.choices import Added
 from segnet.config import TrainSettings
+from segnet.learned import course_of
 
 
 def first_whole_epoch(settings: TrainSettings) -> int:
-    """First epoch in which every term of the loss has its full weight, counted from 0."""
-    learned = settings.alpha_warmup_epochs + settings.alpha_ramp_epochs if settings.alpha else 0
-    added = settings.loss_warmup_epochs if settings.loss in get_args(Added) else 0
-    return max(learned, added)
+    """First epoch from which on every term of the loss keeps its weight, counted from 0."""
+    course, last = course_of(settings), settings.epochs - 1
+    changes = (one for one in range(last) if course.at(one) != course.at(last))
+    learned = max(changes, default=-1) + 1
+    if settings.loss not in get_args(Added):
+        return learned
+    finish = round(settings.epochs * settings.loss_finish_share)
+    return max(learned, settings.epochs - finish if finish else settings.loss_warmup_epochs)
 
 
 class EarlyStop(Callback):

@@ -13,16 +13,22 @@ from segnet.config import TrainSettings
 
 
 class Course(NamedTuple):
-    """Course of α: 0 for some epochs of warm-up, then rising evenly to its full value."""
+    """Course of α: 0 in a warm-up, rising evenly, at its full value, and falling evenly again.
+
+    From epoch `end` on, counted from 0, it is 0; None: it never falls.
+    """
 
     alpha: float
     warmup_epochs: int = 0
     ramp_epochs: int = 0
+    end: int | None = None
 
     def at(self, epoch: int) -> float:
         """Weight in an epoch, counted from 0."""
-        risen = (epoch - self.warmup_epochs + 1) / (self.ramp_epochs + 1)
-        return self.alpha * min(max(risen, 0.0), 1.0)
+        steps = self.ramp_epochs + 1
+        risen = (epoch - self.warmup_epochs + 1) / steps
+        left = 1.0 if self.end is None else (self.end - epoch) / steps
+        return self.alpha * min(max(min(risen, left), 0.0), 1.0)
 
 
 class LearnedValue(NamedTuple):
@@ -85,7 +91,18 @@ def learned_term(settings: TrainSettings, false_weight: float = 1.0) -> LearnedT
         raise InputError("--lowest-cut {:g} lies above --highest-cut {:g}".format(*cuts))
     return LearnedTerm(
         TrustedLoss.of(saved, settings.guided_gradient, gap, cuts, false_weight),
-        Course(settings.alpha, settings.alpha_warmup_epochs, settings.alpha_ramp_epochs),
+        course_of(settings),
+    )
+
+
+def course_of(settings: TrainSettings) -> Course:
+    """Course of α over the epochs of a training."""
+    finish = round(settings.epochs * settings.alpha_finish_share)
+    return Course(
+        settings.alpha,
+        settings.alpha_warmup_epochs,
+        settings.alpha_ramp_epochs,
+        settings.epochs - finish if finish else None,
     )
 
 

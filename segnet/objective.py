@@ -32,6 +32,7 @@ class LossPlan(NamedTuple):
     region: Region = "dice"
     weight: float = 1.0
     warmup_epochs: int = 0
+    finish_epochs: int = 0
     schedule: RegionSchedule = "linear"
     step_epochs: int = 5
     constant: float = 0.5
@@ -101,8 +102,8 @@ def foreground(
 def total_loss(plan: LossPlan, inputs: LossInputs, epoch: int, epochs: int) -> LossTerms:
     """Loss of a batch in an epoch, counted from 0, of `epochs`.
 
-    A region loss alone; region + weight · other, silent for its warm-up; or
-    a(t) · region + (1 − a(t)) · other for the losses on distance maps.
+    A region loss alone; region + weight · other, without the other in the first and the last epochs
+    of the plan; or a(t) · region + (1 − a(t)) · other for the losses on distance maps.
     """
     region = _region_loss(plan.region_name(), plan, inputs)
     if plan.loss == plan.region_name():
@@ -119,7 +120,7 @@ def total_loss(plan: LossPlan, inputs: LossInputs, epoch: int, epochs: int) -> L
         )
         other = _distance_loss(plan, inputs)
         return LossTerms(share * region + (1 - share) * other, region, share, other)
-    if epoch < plan.warmup_epochs:
+    if not plan.warmup_epochs <= epoch < epochs - plan.finish_epochs:
         return LossTerms(region, region, 1.0, None)
     other = _added_loss(plan, inputs)
     return LossTerms(region + plan.weight * other, region, 1.0, other)

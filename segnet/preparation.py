@@ -251,6 +251,7 @@ def choose_losses(settings: TrainSettings, training: Sequence[LabelledScans]) ->
         region=settings.region,
         weight=settings.loss_weight,
         warmup_epochs=settings.loss_warmup_epochs,
+        finish_epochs=round(settings.epochs * settings.loss_finish_share),
         schedule=settings.region_schedule,
         step_epochs=settings.region_step_epochs,
         constant=settings.region_constant,

@@ -4,6 +4,7 @@ from typing import get_args
 
 from segnet.choices import Added, Blended, Overlap, Region
 from segnet.config import TrainSettings
+from segnet.learned import course_of
 
 _ADDED, _BLENDED, _ALONE, _OVERLAP = (
     set(get_args(names)) for names in (Added, Blended, Region, Overlap)
@@ -21,12 +22,14 @@ def unread_settings(settings: TrainSettings) -> list[str]:
 
 
 def say_if_never_on(settings: TrainSettings) -> str | None:
-    """Return a sentence on a training that ends before F̂ is switched on."""
-    if not settings.alpha or settings.epochs > settings.alpha_warmup_epochs:
+    """Return a sentence on a training in no epoch of which F̂ is switched on."""
+    course = course_of(settings)
+    if not settings.alpha or any(course.at(epoch) for epoch in range(settings.epochs)):
         return None
     return (
-        f"--epochs {settings.epochs} ends within --alpha-warmup-epochs "
-        f"{settings.alpha_warmup_epochs}: F̂ is never switched on; train longer, or warm up less"
+        f"--alpha-warmup-epochs {settings.alpha_warmup_epochs} and --alpha-finish-share "
+        f"{settings.alpha_finish_share:g} leave F̂ none of --epochs {settings.epochs}: it is never "
+        "switched on; train longer, or warm up less"
     )
 
 
@@ -39,12 +42,12 @@ def _readers(settings: TrainSettings) -> list[tuple[set[str], bool]]:
     is_blended, schedule = loss in _BLENDED, settings.region_schedule
     has_forms = region in ("dice_ce", "generalised_dice")
     return [
-        ({"estimator", "alpha_warmup_epochs", "alpha_ramp_epochs"}, alpha),
+        ({"estimator", "alpha_warmup_epochs", "alpha_ramp_epochs", "alpha_finish_share"}, alpha),
         ({"guided_gradient", "trust_gate"}, alpha),
         ({"false_weight", "lowest_cut", "highest_cut"}, alpha and settings.guided_gradient),
         ({"trusted_gap"}, alpha and settings.trust_gate),
         ({"region"}, loss not in _ALONE),
-        ({"loss_weight", "loss_warmup_epochs"}, loss in _ADDED),
+        ({"loss_weight", "loss_warmup_epochs", "loss_finish_share"}, loss in _ADDED),
         ({"region_schedule", "region_floor"}, is_blended),
         ({"region_constant"}, is_blended and schedule == "constant"),
         ({"region_step_epochs"}, is_blended and schedule == "step"),

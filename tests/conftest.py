@@ -124,6 +124,7 @@ def tiny_run(tiny_cohort, tiny_estimator, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("segnet") / "run"
     options = ["--epochs", "3", "--steps-per-epoch", "4", "--batch", "2", "--patch", "32"]
     options += ["--channels", "8", "--alpha-warmup-epochs", "1", "--learning-rate", "0.003"]
+    options += ["--alpha-finish-share", "0"]
     inputs = ["--cohort", tiny_cohort, "--estimator", tiny_estimator, "--out", out]
     run_command("segnet", "train", *inputs, *options)
     return out

@@ -115,6 +115,7 @@ def test_the_scores_of_every_loss_are_those_of_the_trainings(finished):
         ("docs/estimator.md", "At one half", (0, 1, 2), 5),
         ("docs/comparing.md", "Twice the steps", (0,), 4),
         ("docs/comparing.md", "A heavier rival", (0, 1, 2), 4),
+        ("docs/comparing.md", "Dice last", (0,), 4),
     ],
 )
 def test_the_scores_of_the_second_machine_are_those_of_the_trainings(

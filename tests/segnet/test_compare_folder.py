@@ -92,7 +92,7 @@ def test_a_method_whose_estimator_is_never_switched_on_is_told(settings_of):
     methods = {"dice": {"alpha": 0.0}, "late": {"alpha": 3.0}, "soon": {"alpha_warmup_epochs": 0}}
     told = advice(settings_of(methods, train={"epochs": 2}))
     assert len(told) == 1
-    assert told[0].startswith("method 'late': --epochs 2 ends within --alpha-warmup-epochs 5")
+    assert told[0].startswith("method 'late': --alpha-warmup-epochs 5 and --alpha-finish-share 0.3")
     assert not advice(settings_of(methods, train={"epochs": 2}, finished=True))
 
 

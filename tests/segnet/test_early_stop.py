@@ -41,9 +41,11 @@ def test_the_loss_is_whole_after_every_warm_up_and_ramp():
         return first_whole_epoch(TrainSettings(cohort="c", **changes))
 
     course = {"alpha_warmup_epochs": 5, "alpha_ramp_epochs": 2}
-    assert first(alpha=3.0, **course) == 7
-    assert first(alpha=0.0, **course) == 0
+    assert first(alpha=3.0, alpha_finish_share=0.0, **course) == 7
+    assert first(alpha=3.0, epochs=50, alpha_finish_share=0.3, **course) == 35
+    assert first(alpha=0.0, alpha_finish_share=0.3, **course) == 0
     assert first(alpha=0.0, loss="lesion_f1", loss_warmup_epochs=4) == 4
+    assert first(alpha=0.0, loss="lesion_f1", loss_finish_share=0.3, epochs=20) == 14
     assert first(alpha=0.0, loss="dice", loss_warmup_epochs=4) == 0
 
 

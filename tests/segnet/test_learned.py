@@ -4,7 +4,7 @@ import torch
 from datagen.errors import InputError
 from metricnet import LesionEstimator, LesionWiseLoss, TrustedLoss
 from segnet.config import TrainSettings
-from segnet.learned import Course, LearnedTerm, learned_term, say_of_weight
+from segnet.learned import Course, LearnedTerm, course_of, learned_term, say_of_weight
 
 
 @pytest.fixture
@@ -31,6 +31,19 @@ def test_alpha_is_silent_for_its_warm_up_and_rises_evenly_after_it():
 def test_without_a_ramp_alpha_is_there_at_once():
     assert [Course(0.2, warmup_epochs=1).at(epoch) for epoch in range(3)] == [0.0, 0.2, 0.2]
     assert Course(0.2).at(0) == 0.2
+
+
+def test_alpha_falls_as_evenly_and_is_silent_from_its_end_on():
+    course = Course(0.2, warmup_epochs=1, ramp_epochs=1, end=6)
+    expected = [0.0, 0.1, 0.2, 0.2, 0.2, 0.1, 0.0, 0.0]
+    assert [course.at(epoch) for epoch in range(8)] == pytest.approx(expected)
+    assert Course(0.2, 0, 0, end=2).at(1) == 0.2
+
+
+@pytest.mark.parametrize(("share", "end"), [(0.0, None), (0.3, 14), (0.01, None), (0.99, 0)])
+def test_the_last_share_of_the_epochs_is_without_the_term(share, end):
+    settings = TrainSettings(cohort="c", epochs=20, alpha_finish_share=share)
+    assert course_of(settings).end == end
 
 
 def test_the_term_is_alpha_times_the_trusted_loss(pair):

@@ -88,6 +88,12 @@ def test_an_added_loss_is_silent_for_its_warm_up():
     assert after.total.item() == pytest.approx((after.region + 3 * after.other).item())
 
 
+def test_an_added_loss_is_silent_again_in_the_last_epochs():
+    plan = LossPlan(loss="lesion_f1", warmup_epochs=4, finish_epochs=3)
+    is_there = [total_loss(plan, batch(plan), epoch, 10).other is not None for epoch in range(10)]
+    assert is_there == [False] * 4 + [True] * 3 + [False] * 3
+
+
 def test_distance_losses_blend_with_the_region_loss_by_the_schedule():
     plan = LossPlan(loss="surface", region="dice_ce", floor=0.0)
     terms = total_loss(plan, batch(plan), 4, 10)

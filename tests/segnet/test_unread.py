@@ -72,7 +72,8 @@ def test_recipes_say_nothing_that_their_training_does_not_read(name):
 def test_a_training_within_the_warm_up_is_told(tiny_cohort, tmp_path, run):
     options = ["--patch", "32", "--channels", "4", "--epochs", "1", "--steps-per-epoch", "1"]
     printed = run("segnet", "train", "--cohort", tiny_cohort, "--out", tmp_path / "run", *options)
-    assert "--epochs 1 ends within --alpha-warmup-epochs 5: F̂ is never switched on" in printed
+    course = "--alpha-warmup-epochs 5 and --alpha-finish-share 0.3 leave F̂ none of --epochs 1:"
+    assert f"{course} it is never switched on" in printed
 
 
 def test_the_command_tells_before_it_begins(tiny_cohort, tmp_path, run):

@@ -25,16 +25,16 @@ def cases(tiny_cohort) -> list[dict]:
 def test_a_monai_loop_learns(run_block, cases):
     space = run_block("monai")
     torch.manual_seed(0)
-    network, history = space["train"](cases, 6, space["DiceAndLesions"](warmup_epochs=4), rate=0.03)
+    network, history = space["train"](cases, 6, space["DiceAndLesions"](first_epoch=4), rate=0.03)
     assert history[3] < history[0]  # Dice of other patches each time
     assert history[4] > history[3] + 0.05  # 1 − F̂ on top
     assert all(w.grad.isfinite().all() for w in network.parameters())
 
 
-def test_the_loss_for_monai_takes_meta_tensors_and_adds_the_term_after_its_warm_up(
+def test_the_loss_for_monai_takes_meta_tensors_and_adds_the_term_in_its_epochs(
     run_block, estimator, truth
 ):
-    loss_function = run_block("monai")["DiceAndLesions"](warmup_epochs=1)
+    loss_function = run_block("monai")["DiceAndLesions"](first_epoch=1, end_epoch=2)
     logits = 8 * truth.roll(2, dims=2) - 4
     samples = [
         {"own": MetaTensor(logits[n]), "truth": MetaTensor(truth[n])} for n in range(len(truth))
@@ -48,6 +48,8 @@ def test_the_loss_for_monai_takes_meta_tensors_and_adds_the_term_after_its_warm_
     assert both.item() == pytest.approx(dice + 3 * term.item(), abs=1e-5)
     both.backward()
     assert batch["own"].grad.isfinite().all()
+    loss_function.epoch = 2
+    assert loss_function(batch["own"], batch["truth"]).item() == dice
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def ignite(monkeypatch) -> None:
 @pytest.mark.filterwarnings("ignore")  # those of packages that are no dependency
 @pytest.mark.usefixtures("estimator", "ignite")
 def test_monais_trainer_learns(run_block, truth, make_network):
-    loss_function = run_block("monai")["DiceAndLesions"](warmup_epochs=4)
+    loss_function = run_block("monai")["DiceAndLesions"](first_epoch=4)
     loader = [{"image": truth + 0.1 * torch.rand_like(truth), "label": truth}]
     network = make_network()
     optimiser = torch.optim.Adam(network.parameters(), 0.01)

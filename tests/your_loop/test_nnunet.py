@@ -73,7 +73,7 @@ def nnunet_batch(truth: torch.Tensor, supervised: int = 2) -> dict:
 
 @pytest.mark.filterwarnings("ignore")
 def test_nnunet_learns(nnunet_trainer, truth):
-    trainer = nnunet_trainer(LABELS, warmup_epochs=1)
+    trainer = nnunet_trainer(LABELS, first_epoch=1)
     batch = nnunet_batch(truth)
     assert len(trainer.network(batch["data"])) == len(batch["target"])
     history = []
@@ -89,10 +89,11 @@ def test_nnunet_learns(nnunet_trainer, truth):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("supervised", [True, False])
-def test_nnunet_adds_the_term_of_full_resolution_after_its_warm_up(
+def test_nnunet_adds_the_term_of_full_resolution_in_its_epochs(
     nnunet_trainer, estimator, truth, supervised
 ):
-    trainer = nnunet_trainer(LABELS, warmup_epochs=1, enable_deep_supervision=supervised)
+    course = {"first_epoch": 1, "end_epoch": 2}
+    trainer = nnunet_trainer(LABELS, **course, enable_deep_supervision=supervised)
     logits = torch.cat([-truth, truth], 1).roll(2, dims=2) * 4 - torch.tensor([-3.0, 3.0]).view(
         1, 2, 1, 1, 1
     )
@@ -109,6 +110,8 @@ def test_nnunet_adds_the_term_of_full_resolution_after_its_warm_up(
     assert term > 0.05
     added = trainer.loss(outputs, targets) - alone
     assert added.item() == pytest.approx(term.item(), abs=1e-5)
+    trainer.current_epoch = 2
+    assert trainer.loss(outputs, targets) == alone
 
 
 @pytest.mark.filterwarnings("ignore")

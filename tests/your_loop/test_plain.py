@@ -11,11 +11,12 @@ def test_a_plain_loop_learns(run_block, truth, make_network):
     of_alpha = {}
     for alpha in (0.0, 3.0):
         network = make_network()
-        of_alpha[alpha] = train(network, loader, 6, alpha=alpha, warmup_epochs=3)
+        of_alpha[alpha] = train(network, loader, 7, alpha=alpha, warmup_epochs=3, finish_share=0.2)
         assert all(w.grad.isfinite().all() for w in network.parameters())
-        assert of_alpha[alpha][-1] < of_alpha[alpha][3]
+        assert of_alpha[alpha][5] < of_alpha[alpha][3]
     assert of_alpha[3.0][:3] == of_alpha[0.0][:3]  # Dice alone
     assert of_alpha[3.0][3] > of_alpha[0.0][3] + 0.01  # the same network, and 1 − F̂ on top
+    assert of_alpha[3.0][6] < of_alpha[3.0][5] - 0.01  # without it again
 
 
 def test_the_gap_is_that_of_estimate_and_exact_score(run_block, capsys):
